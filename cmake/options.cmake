@@ -1,0 +1,37 @@
+# Build options and the flags that every target shares.
+option(HEADGATE_TESTS "Build the tests" ON)
+set(HEADGATE_SANITIZE "" CACHE STRING "Sanitizers for every target: address,undefined or thread")
+
+include(CheckLanguage)
+check_language(CUDA)
+if(CMAKE_CUDA_COMPILER)
+  set(cuda_default ON)
+else()
+  set(cuda_default OFF)
+endif()
+option(WITH_CUDA "Build the CUDA backend (needs a CUDA 13 toolkit)" ${cuda_default})
+
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "" FORCE)
+endif()
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+
+find_program(CCACHE ccache)
+if(CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
+  set(CMAKE_CUDA_COMPILER_LAUNCHER ${CCACHE})
+endif()
+
+if(HEADGATE_SANITIZE)
+  add_compile_options(-fsanitize=${HEADGATE_SANITIZE} -fno-sanitize-recover=all
+                      -fno-omit-frame-pointer -O1)
+  add_link_options(-fsanitize=${HEADGATE_SANITIZE})
+  if(HEADGATE_SANITIZE STREQUAL "thread")
+    # Debian's gRPC and Abseil are not instrumented; tests/tsan.supp names what that hides.
+    add_compile_options(-Wno-tsan)
+  endif()
+endif()

@@ -1,0 +1,58 @@
+# The two functions that every folder's CMakeLists.txt uses.
+include(GoogleTest)
+
+# Warnings for our own code only (not for generated protobuf code).
+set(HEADGATE_WARNINGS -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Wvla -Werror)
+
+# headgate_library(base DEPS absl::status ...): a static library `headgate_base` of every .cc beside
+# the CMakeLists.txt and in the listed SUBDIRS.
+function(headgate_library name)
+  cmake_parse_arguments(ARG "" "" "SUBDIRS;DEPS;EXCLUDE" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
+  foreach(dir IN LISTS ARG_SUBDIRS)
+    file(GLOB more CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${dir}/*.cc)
+    list(APPEND sources ${more})
+  endforeach()
+  foreach(name_out IN LISTS ARG_EXCLUDE)
+    list(FILTER sources EXCLUDE REGEX "/${name_out}$")
+  endforeach()
+  if(sources)
+    add_library(headgate_${name} STATIC ${sources})
+    target_compile_options(headgate_${name} PRIVATE ${HEADGATE_WARNINGS})
+    target_include_directories(headgate_${name} PUBLIC ${CMAKE_SOURCE_DIR})
+    target_link_libraries(headgate_${name} PUBLIC ${ARG_DEPS})
+  else()
+    add_library(headgate_${name} INTERFACE)
+    target_include_directories(headgate_${name} INTERFACE ${CMAKE_SOURCE_DIR})
+    target_link_libraries(headgate_${name} INTERFACE ${ARG_DEPS})
+  endif()
+endfunction()
+
+# headgate_test(kvstore_test DEPS headgate_kvstore): one gtest binary of every *_test.cc beside the
+# CMakeLists.txt. LABEL groups tests for ctest -L.
+function(headgate_test name)
+  cmake_parse_arguments(ARG "" "LABEL;TIMEOUT" "SUBDIRS;DEPS;SRCS" ${ARGN})
+  if(NOT ARG_SRCS)
+    file(GLOB ARG_SRCS CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*_test.cc)
+    foreach(dir IN LISTS ARG_SUBDIRS)
+      file(GLOB more CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${dir}/*_test.cc)
+      list(APPEND ARG_SRCS ${more})
+    endforeach()
+  endif()
+  if(NOT ARG_SRCS)
+    return()
+  endif()
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 120)
+  endif()
+  if(NOT ARG_LABEL)
+    set(ARG_LABEL unit)
+  endif()
+  add_executable(${name} ${ARG_SRCS})
+  target_compile_options(${name} PRIVATE ${HEADGATE_WARNINGS})
+  target_compile_definitions(${name} PRIVATE HEADGATE_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+  target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR})
+  target_link_libraries(${name} PRIVATE ${ARG_DEPS} GTest::gmock GTest::gtest_main)
+  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60
+                       PROPERTIES LABELS ${ARG_LABEL} TIMEOUT ${ARG_TIMEOUT})
+endfunction()
