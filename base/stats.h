@@ -1,0 +1,74 @@
+// Plain counters that roles keep and metrics/ exports. No Prometheus here.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "base/step.h"
+
+namespace headgate {
+
+// Cumulative histogram with fixed upper bounds (seconds). counts has one more entry: +Inf.
+struct Histogram {
+  std::vector<double> bounds;
+  std::vector<uint64_t> counts;
+  double sum = 0.0;
+
+  explicit Histogram(std::vector<double> upper_bounds = {})
+      : bounds(std::move(upper_bounds)), counts(bounds.size() + 1, 0) {}
+
+  void Add(double value) {
+    size_t i = 0;
+    while (i < bounds.size() && value > bounds[i]) ++i;
+    ++counts[i];
+    sum += value;
+  }
+};
+
+struct RankStats {
+  int group = 0;
+  int rank = 0;
+  PageStats pages;
+  uint32_t ledger_reserved = 0;  // pages promised to steps in flight
+  uint32_t ledger_held = 0;      // pages that the ledger believes are held
+};
+
+struct SchedulerStats {
+  uint64_t requests_waiting = 0;
+  uint64_t requests_waiting_limit = 0;
+  uint64_t requests_running = 0;
+  uint64_t groups_ready = 0;
+  uint64_t groups_total = 0;
+  uint64_t steps = 0;
+  uint64_t prompt_tokens = 0;      // computed, replays included
+  uint64_t generated_tokens = 0;   // sent out
+  uint64_t preemptions = 0;
+  uint64_t replays = 0;            // sequences begun again after their group was lost
+  uint64_t group_restarts = 0;
+  uint64_t cancelled = 0;
+  uint64_t deadline_exceeded = 0;
+  uint64_t refused_full = 0;       // RESOURCE_EXHAUSTED
+  uint64_t refused_invalid = 0;    // INVALID_ARGUMENT
+  uint64_t stale_messages = 0;     // older epoch or unknown sequence: ignored
+  Histogram step_seconds_decode;   // steps with decode chunks only
+  Histogram step_seconds_mixed;    // steps with any prefill chunk
+  StepTimes last_times;
+  std::vector<RankStats> ranks;
+};
+
+struct ServerStats {
+  uint64_t requests_started = 0;
+  uint64_t requests_ok = 0;
+  uint64_t requests_failed = 0;
+  uint64_t requests_cancelled = 0;
+  uint64_t streams_active = 0;
+  uint64_t tokens_streamed = 0;
+  uint64_t scheduler_reconnects = 0;
+  Histogram ttft_seconds;
+  Histogram inter_token_seconds;
+  Histogram request_seconds;
+};
+
+}  // namespace headgate
