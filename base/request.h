@@ -43,6 +43,7 @@ struct TokenEvent {
   float logprob = 0.0f;
   std::vector<TokenLogprob> top;
   std::vector<float> prompt_logprobs;  // with finish of a score request: prompt.size() - 1 values
+  std::vector<TokenId> prompt_top;     // parallel: the model's own first choice
   FinishReason finish = FinishReason::kNone;
   absl::Status status;                 // why, when finish == kError
   absl::Duration retry_after;          // with RESOURCE_EXHAUSTED and UNAVAILABLE: least wait

@@ -67,6 +67,7 @@ struct SequenceResult {
   float logprob = 0.0f;                     // natural log, of the unpenalised, untempered softmax
   std::vector<TokenLogprob> top;            // best first; SamplingParams::top_logprobs of them
   std::vector<float> score_logprobs;        // parallel to Chunk::score_targets; skipped ones 0
+  std::vector<TokenId> score_top;           // parallel: the model's own first choice
   uint32_t pages_held = 0;                  // after the step, on this rank
   bool failed = false;                      // non-finite logits: only this request fails
 
