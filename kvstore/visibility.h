@@ -49,13 +49,18 @@ HEADGATE_HOST_DEVICE constexpr bool InSinksOrWindow(const RowSpec& row, int64_t 
   return i < row.sinks || i >= WindowStart(row, t, page_tokens);
 }
 
+// Pages of a streaming row whose ring is full: it never holds more.
+HEADGATE_HOST_DEVICE constexpr int64_t ResidentPages(const RowSpec& row, int64_t page_tokens) {
+  return row.sinks / page_tokens + row.window / page_tokens + 1;
+}
+
 // Most pages that a row can hold once `tokens` positions have been written. Gated rows: worst case,
 // nothing evicted. This is what the ledger reserves and what the page store never exceeds.
 HEADGATE_HOST_DEVICE constexpr int64_t WorstCasePages(const RowSpec& row, int64_t tokens,
                                                       int64_t page_tokens) {
   const int64_t all = (tokens + page_tokens - 1) / page_tokens;
   if (row.head_class != HeadClass::kStreaming) return all;
-  const int64_t resident = row.sinks / page_tokens + row.window / page_tokens + 1;
+  const int64_t resident = ResidentPages(row, page_tokens);
   return all < resident ? all : resident;
 }
 
