@@ -21,9 +21,9 @@ class CheckFailure {
 
 }  // namespace headgate::internal
 
-#define CHECK(condition)                                                       \
-  if (__builtin_expect(static_cast<bool>(condition), true)) {                  \
-  } else /* NOLINT */                                                          \
+#define CHECK(condition)                                      \
+  if (__builtin_expect(static_cast<bool>(condition), true)) { \
+  } else /* NOLINT */                                         \
     ::headgate::internal::CheckFailure(__FILE__, __LINE__, #condition).stream()
 
 #define CHECK_EQ(a, b) CHECK((a) == (b)) << " (" << (a) << " vs " << (b) << ") "

@@ -14,25 +14,25 @@ enum class RopeKind : uint8_t { kDefault, kLinear, kLlama3 };
 
 // Rotary embedding (Su et al., 2021); llama3 scaling as in transformers' modeling_rope_utils.
 struct RopeParams {
-  RopeKind kind = RopeKind::kDefault;   // rope_type, or the older `type`
-  double theta = 10000.0;               // rope_theta
-  double factor = 1.0;                  // factor
-  double low_freq_factor = 1.0;         // llama3
-  double high_freq_factor = 4.0;        // llama3
-  int64_t original_max_positions = 0;   // llama3: original_max_position_embeddings
+  RopeKind kind = RopeKind::kDefault;  // rope_type, or the older `type`
+  double theta = 10000.0;              // rope_theta
+  double factor = 1.0;                 // factor
+  double low_freq_factor = 1.0;        // llama3
+  double high_freq_factor = 4.0;       // llama3
+  int64_t original_max_positions = 0;  // llama3: original_max_position_embeddings
 };
 
 struct ModelShape {
-  std::string architecture;      // architectures[0]
-  int64_t layers = 0;            // num_hidden_layers
-  int64_t hidden = 0;            // hidden_size
-  int64_t intermediate = 0;      // intermediate_size
-  int64_t heads = 0;             // num_attention_heads
-  int64_t kv_heads = 0;          // num_key_value_heads
-  int64_t head_dim = 0;          // head_dim, or hidden / heads
-  int64_t vocab = 0;             // vocab_size
-  int64_t max_positions = 0;     // max_position_embeddings
-  double rms_norm_eps = 1e-5;    // rms_norm_eps
+  std::string architecture;    // architectures[0]
+  int64_t layers = 0;          // num_hidden_layers
+  int64_t hidden = 0;          // hidden_size
+  int64_t intermediate = 0;    // intermediate_size
+  int64_t heads = 0;           // num_attention_heads
+  int64_t kv_heads = 0;        // num_key_value_heads
+  int64_t head_dim = 0;        // head_dim, or hidden / heads
+  int64_t vocab = 0;           // vocab_size
+  int64_t max_positions = 0;   // max_position_embeddings
+  double rms_norm_eps = 1e-5;  // rms_norm_eps
   RopeParams rope;
   bool tied_embeddings = false;  // tie_word_embeddings
   bool qkv_bias = false;         // qwen2: always; llama: attention_bias

@@ -22,15 +22,15 @@ struct Request {
   int64_t max_tokens = 0;            // output tokens in all, `emitted` counted; 0 = score only
   std::vector<TokenId> stop_tokens;  // generation ends with (and includes) any of these
   SamplingParams sampling;
-  bool score = false;                // log-probabilities of the prompt's tokens 1..n-1
+  bool score = false;  // log-probabilities of the prompt's tokens 1..n-1
   absl::Time deadline = absl::InfiniteFuture();
 };
 
 enum class FinishReason : uint8_t {
-  kNone,      // not finished
-  kStop,      // a stop token
-  kLength,    // max_tokens
-  kError,     // see status
+  kNone,    // not finished
+  kStop,    // a stop token
+  kLength,  // max_tokens
+  kError,   // see status
 };
 
 // What the scheduler says about a request. For one request: token_index 0, 1, 2, ... without gap or
@@ -45,8 +45,8 @@ struct TokenEvent {
   std::vector<float> prompt_logprobs;  // with finish of a score request: prompt.size() - 1 values
   std::vector<TokenId> prompt_top;     // parallel: the model's own first choice
   FinishReason finish = FinishReason::kNone;
-  absl::Status status;                 // why, when finish == kError
-  absl::Duration retry_after;          // with RESOURCE_EXHAUSTED and UNAVAILABLE: least wait
+  absl::Status status;         // why, when finish == kError
+  absl::Duration retry_after;  // with RESOURCE_EXHAUSTED and UNAVAILABLE: least wait
 };
 
 }  // namespace headgate

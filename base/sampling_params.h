@@ -14,7 +14,7 @@ struct SamplingParams {
   float presence_penalty = 0.0f;    // [-2, 2]; over output
   float frequency_penalty = 0.0f;   // [-2, 2]; over output
   uint64_t seed = 0;                // random numbers are a function of (seed, token index) alone
-  int32_t top_logprobs = -1;        // -1 = none; 0 = the chosen token's; n = and the n best, [0, 20]
+  int32_t top_logprobs = -1;  // -1 = none; 0 = the chosen token's; n = and the n best, [0, 20]
 
   bool operator==(const SamplingParams&) const = default;
 };

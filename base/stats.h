@@ -42,18 +42,18 @@ struct SchedulerStats {
   uint64_t groups_ready = 0;
   uint64_t groups_total = 0;
   uint64_t steps = 0;
-  uint64_t prompt_tokens = 0;      // computed, replays included
-  uint64_t generated_tokens = 0;   // sent out
+  uint64_t prompt_tokens = 0;     // computed, replays included
+  uint64_t generated_tokens = 0;  // sent out
   uint64_t preemptions = 0;
-  uint64_t replays = 0;            // sequences begun again after their group was lost
+  uint64_t replays = 0;  // sequences begun again after their group was lost
   uint64_t group_restarts = 0;
   uint64_t cancelled = 0;
   uint64_t deadline_exceeded = 0;
-  uint64_t refused_full = 0;       // RESOURCE_EXHAUSTED
-  uint64_t refused_invalid = 0;    // INVALID_ARGUMENT
-  uint64_t stale_messages = 0;     // older epoch or unknown sequence: ignored
-  Histogram step_seconds_decode;   // steps with decode chunks only
-  Histogram step_seconds_mixed;    // steps with any prefill chunk
+  uint64_t refused_full = 0;      // RESOURCE_EXHAUSTED
+  uint64_t refused_invalid = 0;   // INVALID_ARGUMENT
+  uint64_t stale_messages = 0;    // older epoch or unknown sequence: ignored
+  Histogram step_seconds_decode;  // steps with decode chunks only
+  Histogram step_seconds_mixed;   // steps with any prefill chunk
   StepTimes last_times;
   std::vector<RankStats> ranks;
 };

@@ -29,11 +29,12 @@ struct SequenceStart {
 // `tokens.size()` (prefill), or 1 (decode), consecutive positions of one sequence.
 struct Chunk {
   SequenceId sequence = 0;
-  int64_t position = 0;          // of the first token of this chunk
-  std::vector<TokenId> tokens;   // empty = decode: the token this sequence sampled last, which may
-                                 // still be in flight when the plan is made
-  bool sample = false;           // sample the token that follows the chunk's last position
-  // Score: log-probability wanted of score_targets[i] at position + i; empty = none; kNoTarget skips.
+  int64_t position = 0;         // of the first token of this chunk
+  std::vector<TokenId> tokens;  // empty = decode: the token this sequence sampled last, which may
+                                // still be in flight when the plan is made
+  bool sample = false;          // sample the token that follows the chunk's last position
+  // Score: log-probability wanted of score_targets[i] at position + i; empty = none; kNoTarget
+  // skips.
   std::vector<TokenId> score_targets;
 
   int64_t length() const { return tokens.empty() ? 1 : static_cast<int64_t>(tokens.size()); }
@@ -45,9 +46,9 @@ inline constexpr TokenId kNoTarget = -1;
 struct StepPlan {
   Epoch epoch = 0;
   StepId step = 0;
-  std::vector<SequenceId> releases;   // done before anything else: pages of these return
+  std::vector<SequenceId> releases;  // done before anything else: pages of these return
   std::vector<SequenceStart> starts;
-  std::vector<Chunk> chunks;          // at most one per sequence
+  std::vector<Chunk> chunks;  // at most one per sequence
 
   bool operator==(const StepPlan&) const = default;
 };
@@ -64,12 +65,12 @@ struct SequenceResult {
   SequenceId sequence = 0;
   bool sampled = false;
   TokenId token = 0;
-  float logprob = 0.0f;                     // natural log, of the unpenalised, untempered softmax
-  std::vector<TokenLogprob> top;            // best first; SamplingParams::top_logprobs of them
-  std::vector<float> score_logprobs;        // parallel to Chunk::score_targets; skipped ones 0
-  std::vector<TokenId> score_top;           // parallel: the model's own first choice
-  uint32_t pages_held = 0;                  // after the step, on this rank
-  bool failed = false;                      // non-finite logits: only this request fails
+  float logprob = 0.0f;               // natural log, of the unpenalised, untempered softmax
+  std::vector<TokenLogprob> top;      // best first; SamplingParams::top_logprobs of them
+  std::vector<float> score_logprobs;  // parallel to Chunk::score_targets; skipped ones 0
+  std::vector<TokenId> score_top;     // parallel: the model's own first choice
+  uint32_t pages_held = 0;            // after the step, on this rank
+  bool failed = false;                // non-finite logits: only this request fails
 
   bool operator==(const SequenceResult&) const = default;
 };
@@ -83,18 +84,16 @@ struct PageStats {
   uint32_t referenced_gated = 0;      // held by gated rows
   uint32_t pending_free = 0;          // returned, but a step in flight may still read them
   uint32_t peak_referenced = 0;
-  uint64_t freed_by_policy = 0;       // pages, since start
-  uint64_t freed_by_release = 0;      // pages, since start
+  uint64_t freed_by_policy = 0;   // pages, since start
+  uint64_t freed_by_release = 0;  // pages, since start
   uint64_t page_bytes = 0;
 
-  uint32_t referenced() const {
-    return referenced_full + referenced_streaming + referenced_gated;
-  }
+  uint32_t referenced() const { return referenced_full + referenced_streaming + referenced_gated; }
   bool operator==(const PageStats&) const = default;
 };
 
 struct StepTimes {
-  absl::Duration total;       // whole step on this rank
+  absl::Duration total;  // whole step on this rank
   absl::Duration attention;
   absl::Duration dense;       // matrix products
   absl::Duration collective;  // waiting for other ranks included

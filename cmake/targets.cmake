@@ -1,6 +1,8 @@
 # The two functions that every folder's CMakeLists.txt uses.
 include(GoogleTest)
 
+get_filename_component(HEADGATE_ROOT ${CMAKE_CURRENT_LIST_DIR} DIRECTORY)
+
 # Warnings for our own code only (not for generated protobuf code).
 set(HEADGATE_WARNINGS -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Wvla -Werror)
 
@@ -19,11 +21,11 @@ function(headgate_library name)
   if(sources)
     add_library(headgate_${name} STATIC ${sources})
     target_compile_options(headgate_${name} PRIVATE ${HEADGATE_WARNINGS})
-    target_include_directories(headgate_${name} PUBLIC ${CMAKE_SOURCE_DIR})
+    target_include_directories(headgate_${name} PUBLIC ${HEADGATE_ROOT})
     target_link_libraries(headgate_${name} PUBLIC ${ARG_DEPS})
   else()
     add_library(headgate_${name} INTERFACE)
-    target_include_directories(headgate_${name} INTERFACE ${CMAKE_SOURCE_DIR})
+    target_include_directories(headgate_${name} INTERFACE ${HEADGATE_ROOT})
     target_link_libraries(headgate_${name} INTERFACE ${ARG_DEPS})
   endif()
 endfunction()
@@ -50,8 +52,8 @@ function(headgate_test name)
   endif()
   add_executable(${name} ${ARG_SRCS})
   target_compile_options(${name} PRIVATE ${HEADGATE_WARNINGS})
-  target_compile_definitions(${name} PRIVATE HEADGATE_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
-  target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR})
+  target_compile_definitions(${name} PRIVATE HEADGATE_SOURCE_DIR="${HEADGATE_ROOT}")
+  target_include_directories(${name} PRIVATE ${HEADGATE_ROOT})
   target_link_libraries(${name} PRIVATE ${ARG_DEPS} GTest::gmock GTest::gtest_main)
   gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60
                        PROPERTIES LABELS ${ARG_LABEL} TIMEOUT ${ARG_TIMEOUT})

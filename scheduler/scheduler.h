@@ -47,21 +47,23 @@ class Scheduler {
   explicit Scheduler(SchedulerConfig config);
   ~Scheduler();
 
-  // A refusal (queue full, never fits, bad field) is a TokenEvent of the next RunOnce, as any end is.
-  // REQUIRES: request.id is not live.
+  // A refusal (queue full, never fits, bad field) is a TokenEvent of the next RunOnce, as any end
+  // is. REQUIRES: request.id is not live.
   void SubmitRequest(Request request, absl::Time now);
   // The client is gone; unknown ids are ignored. No event follows for this request.
   void Cancel(RequestId request);
 
   void GroupUp(int group, const GroupShape& shape, absl::Time now);
-  // The group's epoch ended: its sequences go back to the queue and are replayed elsewhere or later.
+  // The group's epoch ended: its sequences go back to the queue and are replayed elsewhere or
+  // later.
   void GroupDown(int group, absl::Time now);
   // One result per rank. Results of another epoch or step order are ignored and counted.
   void StepDone(int group, std::span<const StepResult> by_rank, absl::Time now);
 
   Actions RunOnce(absl::Time now);
 
-  // When RunOnce should be called again if nothing happens (next deadline); InfiniteFuture if never.
+  // When RunOnce should be called again if nothing happens (next deadline); InfiniteFuture if
+  // never.
   absl::Time NextDeadline() const;
   SchedulerStats Stats() const;
   // Recounts everything; INTERNAL names the first broken invariant. O(everything).

@@ -67,8 +67,8 @@ struct BatchSequence {
 
 // The tokens of one step, all chunks back to back.
 struct Batch {
-  std::vector<TokenId> tokens;       // [M]
-  std::vector<int32_t> positions;    // [M]
+  std::vector<TokenId> tokens;     // [M]
+  std::vector<int32_t> positions;  // [M]
   std::vector<BatchSequence> sequences;
 
   int64_t rows() const { return static_cast<int64_t>(tokens.size()); }
@@ -113,8 +113,8 @@ class Backend {
   // the pages where a later query can still see them.
   // qkv [M, (heads + 2 * kv_heads) * D]: q heads, k heads, v heads. out [M, heads * D]. Query head
   // i reads kv head i / (heads / kv_heads).
-  virtual void AttendAndAppend(int64_t layer, const Batch& batch, const PageStore& store, Tensor qkv,
-                               int64_t heads, Tensor out) = 0;
+  virtual void AttendAndAppend(int64_t layer, const Batch& batch, const PageStore& store,
+                               Tensor qkv, int64_t heads, Tensor out) = 0;
   // out = silu(gate) * up                        gate_up [M, 2 I] (gate first), out [M, I]
   virtual void SiluMul(Tensor gate_up, Tensor out) = 0;
   // residual += delta                                                       both [M, H]

@@ -23,6 +23,7 @@ def convert(source_path, out_dir, on_progress):
     source = GgufFile(source_path)
     config = config_json.model_config(source)
     tensors = weights.list_weights(source, config)
+    tokenizer, tokenizer_config = _tokenizer(source)
     _check_disk(out_dir, safetensors_file.data_bytes(tensors) + _SPARE_BYTES)
     try:
         out_dir.parent.mkdir(parents=True, exist_ok=True)
@@ -32,9 +33,8 @@ def convert(source_path, out_dir, on_progress):
     try:
         _write_json(staging / "config.json", config)
         _write_json(staging / "generation_config.json", config_json.generation_config(source))
-        _write_json(staging / "tokenizer.json", gguf_tokenizer.tokenizer_json(source.reader))
-        _write_json(staging / "tokenizer_config.json",
-                    gguf_tokenizer.tokenizer_config(source.reader))
+        _write_json(staging / "tokenizer.json", tokenizer)
+        _write_json(staging / "tokenizer_config.json", tokenizer_config)
         _write_json(staging / "headgate.json", {
             "weights": weights.packing(source),
             "source": {"file": source.path.name, "sha256": _sha256(source.path)},
@@ -46,6 +46,14 @@ def convert(source_path, out_dir, on_progress):
         raise ConvertError(f"cannot write {out_dir}: {error.strerror}") from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _tokenizer(source):
+    try:
+        return (gguf_tokenizer.tokenizer_json(source.reader),
+                gguf_tokenizer.tokenizer_config(source.reader))
+    except ValueError as error:
+        raise ConvertError(f"{source.path}: {error}") from None
 
 
 def _check_disk(out_dir, need_bytes):

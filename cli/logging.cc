@@ -1,0 +1,27 @@
+#include "cli/logging.h"
+
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+
+namespace headgate {
+
+absl::Status StartLogging(const std::string& role, const std::string& level) {
+  const spdlog::level::level_enum parsed = spdlog::level::from_str(level);
+  if (parsed == spdlog::level::off && level != "off") {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--log-level: unknown level '", level, "'; one of trace, debug, info, warn, error, off"));
+  }
+  auto logger =
+      std::make_shared<spdlog::logger>(role, std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e %L [%n] %v");
+  logger->set_level(parsed);
+  logger->flush_on(spdlog::level::trace);  // a process may be killed at any time
+  spdlog::set_default_logger(std::move(logger));
+  return absl::OkStatus();
+}
+
+}  // namespace headgate
