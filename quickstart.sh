@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Builds Headgate, fetches a small chat model and lets it answer a question through the whole path:
+# client -> server -> scheduler -> two CPU workers. Usage: ./quickstart.sh ["question"]
+set -euo pipefail
+cd "$(dirname "$0")"
+case ${1:-} in
+  -h | --help)
+    cat <<'HELP'
+usage: ./quickstart.sh ["question"]
+
+Installs Debian packages, builds, downloads SmolLM2-135M-Instruct (93 MB, once), starts
+`headgate serve` with two CPU ranks, streams the answer, prints page statistics, stops.
+
+HEADGATE_PORT   port of the server on 127.0.0.1 (default 50051; metrics on the two above 9463)
+HEADGATE_RANKS  CPU ranks (default 2)
+HELP
+    exit 0
+    ;;
+esac
+question=${1:-"What is the capital of France?"}
+port=${HEADGATE_PORT:-50051}
+mkdir -p .headgate
+phase_log=.headgate/quickstart.log
+serve_log=.headgate/serve.log
+source tools/phase.sh
+
+run() {  # label command ... : a phase whose own last line is the error message
+  phase "$@" || {
+    tail -n 1 "$phase_log" >&2
+    exit 1
+  }
+}
+build() {
+  cmake --preset release -DHEADGATE_TESTS=OFF -DWITH_CUDA=OFF -B build/quickstart &&
+    cmake --build build/quickstart --target headgate
+}
+run "Debian packages" tools/install_deps.sh
+run "Build" build
+run "Python venv" tools/make_venv.sh
+run "Model" tools/fetch_smollm2.sh
+model=$(tools/fetch_smollm2.sh)
+headgate=build/quickstart/cli/headgate
+
+"$headgate" serve --model "$model" --ranks "${HEADGATE_RANKS:-2}" --listen "127.0.0.1:$port" \
+  2>"$serve_log" &
+serve=$!
+stop() {
+  kill -TERM "$serve" 2>/dev/null || true
+  wait "$serve" 2>/dev/null || true
+}
+trap stop EXIT
+"$headgate" generate --server "127.0.0.1:$port" --while-pid "$serve" "$question" || {
+  kill -0 "$serve" 2>/dev/null || grep -v ' I \[' "$serve_log" | tail -n 1 >&2
+  exit 1
+}
+"$headgate" load --server "127.0.0.1:$port"

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Every check that a change must pass. Usage: ./test.sh [step ...]   (default: all, in this order)
+set -uo pipefail
+cd "$(dirname "$0")"
+mkdir -p .headgate
+phase_log=.headgate/test.log
+source tools/phase.sh
+jobs=$(nproc)
+
+dependencies() { tools/install_deps.sh; }
+
+lint() {
+  python3 tools/lint/check_includes.py && python3 tools/lint/check_sizes.py &&
+    git ls-files '*.h' '*.cc' | xargs clang-format-14 --dry-run --Werror
+}
+
+python_tools() {
+  tools/make_venv.sh && .venv/bin/python -m unittest discover -s tests/unit/convert_gguf -t . -v
+}
+
+model() { tools/fetch_smollm2.sh; }
+
+release() {
+  cmake --preset release && cmake --build --preset release -j "$jobs"
+}
+
+headers() { cmake --build --preset release -j "$jobs" --target header_check; }
+
+unit() { ctest --preset release -L unit; }
+
+simulator() { ctest --preset release -L sim; }
+
+integration() { ctest --preset release -L integration -j 1; }
+
+asan() {
+  cmake --preset asan -DWITH_CUDA=OFF && cmake --build --preset asan -j "$jobs" &&
+    ctest --preset asan -LE heavy
+}
+
+tsan() {
+  cmake --preset tsan -DWITH_CUDA=OFF && cmake --build --preset tsan -j "$jobs" &&
+    TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp" ctest --preset tsan -LE heavy
+}
+
+quickstart() {
+  ./quickstart.sh "What is the capital of France?" | tee .headgate/answer.txt &&
+    grep -q Paris .headgate/answer.txt
+}
+
+steps=(dependencies lint python_tools model release headers unit simulator integration asan tsan
+  quickstart)
+[ $# -eq 0 ] || steps=("$@")
+export HEADGATE_SMOLLM2_DIR=$PWD/.headgate/models/SmolLM2-135M-Instruct
+passed=0 failed=0
+for step in "${steps[@]}"; do
+  if phase "$step" "$step"; then
+    passed=$((passed + 1))
+    grep -E 'tests passed|tests failed' "$phase_log" || true
+  else
+    failed=$((failed + 1))
+    tail -n 60 "$phase_log"
+  fi
+done
+echo "steps: $passed passed, $failed failed"
+[ "$failed" -eq 0 ]
