@@ -24,10 +24,9 @@ def logits(model, ids):
 @torch.no_grad()
 def greedy(model, prompt, steps, stop_ids):
     """(ids, logits [len(ids), vocab]): argmax decoding; a stop id ends it and is included."""
-    ids, rows, cache, feed = [], [], None, list(prompt)
+    ids, rows, cache, feed = [], [], transformers.DynamicCache(), list(prompt)
     while len(ids) < steps and not (ids and ids[-1] in stop_ids):
         result = model(torch.tensor([feed]), past_key_values=cache, use_cache=True)
-        cache = result.past_key_values
         rows.append(result.logits[0, -1].float())
         feed = [int(rows[-1].argmax())]
         ids += feed
