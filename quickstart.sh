@@ -11,7 +11,7 @@ usage: ./quickstart.sh ["question"]
 Installs Debian packages, builds, downloads SmolLM2-135M-Instruct (93 MB, once), starts
 `headgate serve` with two CPU ranks, streams the answer, prints page statistics, stops.
 
-HEADGATE_PORT   port of the server on 127.0.0.1 (default 50051; metrics on the two above 9463)
+HEADGATE_PORT   port of the server on 127.0.0.1 (default 50051; metrics on 9464 and 9465)
 HEADGATE_RANKS  CPU ranks (default 2)
 HELP
     exit 0
@@ -42,15 +42,22 @@ model=$(tools/fetch_smollm2.sh)
 headgate=build/quickstart/cli/headgate
 
 "$headgate" serve --model "$model" --ranks "${HEADGATE_RANKS:-2}" --listen "127.0.0.1:$port" \
-  2>"$serve_log" &
+  >.headgate/serve.out 2>"$serve_log" &
 serve=$!
 stop() {
   kill -TERM "$serve" 2>/dev/null || true
   wait "$serve" 2>/dev/null || true
 }
 trap stop EXIT
-"$headgate" generate --server "127.0.0.1:$port" --while-pid "$serve" "$question" || {
-  kill -0 "$serve" 2>/dev/null || grep -v ' I \[' "$serve_log" | tail -n 1 >&2
-  exit 1
+wait_ready() {
+  until grep -q ready .headgate/serve.out; do
+    kill -0 "$serve" 2>/dev/null || {
+      grep -v ' [IW] \[' "$serve_log" | tail -n 1
+      return 1
+    }
+    sleep 0.05
+  done
 }
+run "Start" wait_ready
+"$headgate" generate --server "127.0.0.1:$port" "$question"
 "$headgate" load --server "127.0.0.1:$port"

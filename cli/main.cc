@@ -1,0 +1,44 @@
+// The one executable: parses the command line and runs a subcommand. An error is one line on stderr.
+#include <cstdio>
+#include <string>
+
+#include "cli/command.h"
+#include "cli/exit_code.h"
+
+namespace {
+
+// "INVALID_ARGUMENT: text" -> "text": the exit code carries the kind.
+int Report(const absl::Status& status) {
+  if (!status.ok()) {
+    std::fprintf(stderr, "headgate: %s\n", std::string(status.message()).c_str());
+  }
+  return headgate::ExitCodeOf(status);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{
+      "Headgate serves LLMs from a KV cache that forgets, per attention head, what is not needed.\n"
+      "Start with: headgate serve --model DIR, then: headgate generate \"your question\""};
+  app.name("headgate");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", HEADGATE_VERSION);
+  headgate::Run run;
+  headgate::AddServeCommand(app, run);
+  headgate::AddGenerateCommand(app, run);
+  headgate::AddLoadCommand(app, run);
+  headgate::AddBenchCommand(app, run);
+  headgate::AddServerCommand(app, run);
+  headgate::AddSchedulerCommand(app, run);
+  headgate::AddWorkerCommand(app, run);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& e) {
+    return app.exit(e);
+  } catch (const CLI::ParseError& e) {
+    std::fprintf(stderr, "headgate: %s; see headgate --help\n", e.what());
+    return headgate::kExitBadUse;
+  }
+  return Report(run());
+}
