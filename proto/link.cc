@@ -1,0 +1,95 @@
+#include "proto/link.h"
+
+#include <grpcpp/resource_quota.h>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+
+namespace headgate {
+namespace {
+
+constexpr int kPublicMessageBytesMax = 8 << 20;     // beside it: a byte cap on the prompt
+constexpr int kInternalMessageBytesMax = 64 << 20;  // a replay: prompt and emitted tokens
+constexpr int kStreamsPerConnectionMax = 100;
+constexpr int kHandshakeMs = 10'000;
+constexpr size_t kPublicMemoryBytesMax = size_t{1} << 30;
+constexpr int kThreadsMax = 64;
+
+void SetKeepalive(grpc::ServerBuilder& builder, int time_ms, int timeout_ms, int permit_ms) {
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, time_ms);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, timeout_ms);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, permit_ms);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 2);
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeMs);
+}
+
+}  // namespace
+
+bool IsLocalAddress(const std::string& address) {
+  for (absl::string_view prefix : {"unix:", "unix-abstract:", "127.", "localhost:", "[::1]:"}) {
+    if (absl::StartsWith(address, prefix)) return true;
+  }
+  return false;
+}
+
+absl::Status CheckMayBePlain(const std::string& address, bool credentials_given) {
+  if (credentials_given || IsLocalAddress(address)) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("address '", address,
+                   "' can be reached from other machines: configure TLS, or use a unix: socket or "
+                   "a loopback address"));
+}
+
+void SetPublicLimits(grpc::ServerBuilder& builder) {
+  builder.SetMaxReceiveMessageSize(kPublicMessageBytesMax + (1 << 16));
+  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, 8 << 10);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kStreamsPerConnectionMax);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, 5 * 60'000);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, 30 * 60'000);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, 10 * 60'000);
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);  // a taken port is an error
+  SetKeepalive(builder, 30'000, 10'000, 20'000);
+  grpc::ResourceQuota quota("public");
+  quota.Resize(kPublicMemoryBytesMax);
+  quota.SetMaxThreads(kThreadsMax);
+  builder.SetResourceQuota(quota);
+}
+
+void SetInternalLimits(grpc::ServerBuilder& builder) {
+  builder.SetMaxReceiveMessageSize(kInternalMessageBytesMax);
+  builder.SetMaxSendMessageSize(kInternalMessageBytesMax);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kStreamsPerConnectionMax);
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  SetKeepalive(builder, 5'000, 5'000, 1'000);
+}
+
+grpc::ChannelArguments InternalChannelArguments() {
+  grpc::ChannelArguments args;
+  args.SetMaxReceiveMessageSize(kInternalMessageBytesMax);
+  args.SetMaxSendMessageSize(kInternalMessageBytesMax);
+  args.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+  args.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 2'000);  // also the time one attempt may take
+  args.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1'000);
+  args.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 5'000);
+  args.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 5'000);
+  args.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  args.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  args.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // one connection per link, not shared
+  return args;
+}
+
+grpc::Status ToGrpc(const absl::Status& status) {
+  if (status.ok()) return grpc::Status::OK;
+  const absl::StatusCode code =
+      status.code() == absl::StatusCode::kUnknown ? absl::StatusCode::kInternal : status.code();
+  return {static_cast<grpc::StatusCode>(code), std::string(status.message())};
+}
+
+absl::Status FromGrpc(const grpc::Status& status) {
+  return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
+}
+
+}  // namespace headgate

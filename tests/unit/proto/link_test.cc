@@ -1,0 +1,26 @@
+// Which addresses may be used without TLS, and status codes across gRPC.
+#include "proto/link.h"
+
+#include <gtest/gtest.h>
+
+namespace headgate {
+namespace {
+
+TEST(Link, OnlyLocalAddressesMayBePlain) {
+  for (const char* address : {"unix:/tmp/x.sock", "127.0.0.1:0", "localhost:80", "[::1]:80"}) {
+    EXPECT_TRUE(CheckMayBePlain(address, false).ok()) << address;
+  }
+  for (const char* address : {"0.0.0.0:80", "10.0.0.1:80", "[::]:80", "example.org:80", ":80"}) {
+    EXPECT_EQ(CheckMayBePlain(address, false).code(), absl::StatusCode::kFailedPrecondition);
+    EXPECT_TRUE(CheckMayBePlain(address, true).ok());
+  }
+}
+
+TEST(Link, StatusNeverBecomesUnknown) {
+  EXPECT_EQ(ToGrpc(absl::UnknownError("x")).error_code(), grpc::StatusCode::INTERNAL);
+  EXPECT_EQ(FromGrpc(ToGrpc(absl::NotFoundError("x"))), absl::NotFoundError("x"));
+  EXPECT_TRUE(ToGrpc(absl::OkStatus()).ok());
+}
+
+}  // namespace
+}  // namespace headgate
