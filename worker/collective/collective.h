@@ -1,6 +1,6 @@
-// Sums and gathers between the ranks of one tensor-parallel group. One step thread per rank calls it;
-// all ranks make the same calls in the same order. A dead peer is an UNAVAILABLE status within the
-// timeout given at creation; after any error the group is finished and the process must end.
+// Sums and gathers between the ranks of one tensor-parallel group. One step thread per rank calls
+// it; all ranks make the same calls in the same order. A dead peer is an UNAVAILABLE status within
+// the timeout given at creation; after any error the group is finished and the process must end.
 #pragma once
 
 #include <cstdint>
