@@ -7,7 +7,7 @@ packages=(
   python3 python3-venv
   libgrpc++-dev libgrpc-dev protobuf-compiler protobuf-compiler-grpc libprotobuf-dev libabsl-dev
   libspdlog-dev prometheus-cpp-dev libpcre2-dev libutf8proc-dev nlohmann-json3-dev libcli11-dev
-  libgloo-dev libgtest-dev libgmock-dev clang-format-14 clang-tidy-14
+  libboost-dev libgloo-dev libgtest-dev libgmock-dev clang-format-14 clang-tidy-14
 )
 
 missing=()
