@@ -1,4 +1,5 @@
-// The one executable: parses the command line and runs a subcommand. An error is one line on stderr.
+// The one executable: parses the command line and runs a subcommand. An error is one line on
+// stderr.
 #include <cstdio>
 #include <string>
 
