@@ -27,6 +27,13 @@ struct Histogram {
   }
 };
 
+// A queue, table or buffer with a limit.
+struct QueueStats {
+  std::string name;
+  uint64_t size = 0;
+  uint64_t limit = 0;
+};
+
 struct RankStats {
   int group = 0;
   int rank = 0;
@@ -56,6 +63,10 @@ struct SchedulerStats {
   Histogram step_seconds_mixed;   // steps with any prefill chunk
   StepTimes last_times;
   std::vector<RankStats> ranks;
+  // Filled by the gRPC shell.
+  uint64_t servers_attached = 0;
+  uint64_t peers_dropped = 0;  // links ended because of a malformed or unread message
+  std::vector<QueueStats> queues;
 };
 
 struct ServerStats {
@@ -66,6 +77,12 @@ struct ServerStats {
   uint64_t streams_active = 0;
   uint64_t tokens_streamed = 0;
   uint64_t scheduler_reconnects = 0;
+  uint64_t scheduler_attached = 0;  // 0 or 1
+  uint64_t replays = 0;             // requests sent again after the scheduler was lost
+  uint64_t stale_messages = 0;      // repeated token or unknown request: ignored
+  uint64_t slow_readers = 0;        // streams ended because the client did not read
+  uint64_t prompt_tokens = 0;
+  std::vector<QueueStats> queues;
   Histogram ttft_seconds;
   Histogram inter_token_seconds;
   Histogram request_seconds;

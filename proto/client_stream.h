@@ -1,0 +1,125 @@
+// A bidi call seen from its client: messages go out in order without blocking the caller, messages
+// come in on gRPC's threads one at a time, and exactly one end follows. Thread safe.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <cstddef>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "proto/link.h"
+
+namespace headgate {
+
+template <typename Out, typename In>
+class ClientStream final : private grpc::ClientBidiReactor<Out, In> {
+ public:
+  using Reactor = grpc::ClientBidiReactor<Out, In>;
+
+  // Called on gRPC's threads: neither may block. on_end comes last and once.
+  struct Listener {
+    std::function<void(const In&)> on_message;
+    std::function<void(const absl::Status&)> on_end;
+  };
+  // Binds the reactor to a method: [&](auto* context, auto* reactor) { stub.async()->Run(...); }
+  using Open = std::function<void(grpc::ClientContext*, Reactor*)>;
+
+  // Keeps itself alive until on_end returned. `queue_limit` counts messages not yet written.
+  static std::shared_ptr<ClientStream> Start(size_t queue_limit, Listener listener,
+                                             const Open& open) {
+    std::shared_ptr<ClientStream> stream(new ClientStream(queue_limit, std::move(listener)));
+    stream->self_ = stream;
+    open(&stream->context_, stream.get());
+    stream->AddHold();
+    stream->StartRead(&stream->incoming_);
+    stream->StartCall();
+    return stream;
+  }
+
+  // False when the stream ended or the queue is full; the message is dropped then.
+  bool Send(Out message) {
+    {
+      std::lock_guard lock(mutex_);
+      if (ended_ || queue_.size() >= queue_limit_) return false;
+      if (writing_) {
+        queue_.push_back(std::move(message));
+        return true;
+      }
+      writing_ = true;
+      outgoing_ = std::move(message);
+    }
+    this->StartWrite(&outgoing_);  // writing_ keeps the call alive
+    return true;
+  }
+
+  // Ends the call soon; on_end follows.
+  void Cancel() { context_.TryCancel(); }
+
+  size_t queued() const {
+    std::lock_guard lock(mutex_);
+    return queue_.size();
+  }
+
+ private:
+  ClientStream(size_t queue_limit, Listener listener)
+      : queue_limit_(queue_limit), listener_(std::move(listener)) {
+    context_.set_wait_for_ready(true);
+  }
+
+  void OnReadDone(bool ok) override {
+    if (ok) {
+      listener_.on_message(incoming_);
+      this->StartRead(&incoming_);
+      return;
+    }
+    bool last = false;
+    {
+      std::lock_guard lock(mutex_);
+      ended_ = true;
+      last = !writing_;
+    }
+    if (last) this->RemoveHold();
+  }
+
+  void OnWriteDone(bool ok) override {
+    bool more = false;
+    bool last = false;
+    {
+      std::lock_guard lock(mutex_);
+      if (ok && !ended_ && !queue_.empty()) {
+        outgoing_ = std::move(queue_.front());
+        queue_.pop_front();
+        more = true;
+      } else {
+        writing_ = false;
+        last = ended_;
+      }
+    }
+    if (more) this->StartWrite(&outgoing_);
+    if (last) this->RemoveHold();
+  }
+
+  void OnDone(const grpc::Status& status) override {
+    listener_.on_end(FromGrpc(status));
+    const std::shared_ptr<ClientStream> self = std::move(self_);  // may be the last owner
+  }
+
+  const size_t queue_limit_;
+  const Listener listener_;
+  grpc::ClientContext context_;
+  std::shared_ptr<ClientStream> self_;
+  In incoming_;
+
+  mutable std::mutex mutex_;
+  std::deque<Out> queue_;
+  Out outgoing_;
+  bool writing_ = false;
+  bool ended_ = false;
+};
+
+}  // namespace headgate

@@ -1,0 +1,112 @@
+#include "scheduler/shell/scheduler_server.h"
+
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "headgate/internal/cluster.grpc.pb.h"
+#include "proto/link.h"
+
+namespace headgate {
+namespace {
+
+constexpr size_t kEventsPerRank = 256;  // results in flight, and the stream's end
+
+// Every server may have unread_limit messages and its end in the inbox, every rank its results.
+size_t InboxLimit(const SchedulerServerOptions& options) {
+  size_t ranks = 0;
+  for (const auto& group : options.loop.groups) ranks += group.size();
+  return options.servers_max * 2 * (options.attach.unread_limit + 2) + ranks * kEventsPerRank + 1;
+}
+
+absl::Status Check(const SchedulerServerOptions& options) {
+  if (options.loop.groups.empty()) {
+    return absl::InvalidArgumentError("scheduler: no worker group is configured");
+  }
+  for (const auto& group : options.loop.groups) {
+    if (group.empty()) {
+      return absl::InvalidArgumentError("scheduler: a worker group has no address");
+    }
+    for (const std::string& address : group) {
+      RETURN_IF_ERROR(CheckMayBePlain(address, options.loop.group.credentials != nullptr));
+    }
+  }
+  return CheckMayBePlain(options.listen, options.credentials != nullptr);
+}
+
+// Answers a call with a status and nothing else.
+class Refusal final : public AttachStream::Reactor {
+ public:
+  explicit Refusal(const grpc::Status& status) { Finish(status); }
+  void OnDone() override { delete this; }
+};
+
+}  // namespace
+
+class SchedulerServer::Service final : public internal::Scheduler::CallbackService {
+ public:
+  Service(std::shared_ptr<ShellInbox> inbox, const SchedulerServerOptions& options)
+      : inbox_(std::move(inbox)),
+        model_(options.loop.model),
+        limits_(options.attach),
+        servers_max_(options.servers_max) {}
+
+  AttachStream::Reactor* Attach(grpc::CallbackServerContext* context) override {
+    // Every live stream holds a copy of the slot.
+    if (static_cast<size_t>(slot_.use_count()) > servers_max_) {
+      return new Refusal({grpc::StatusCode::RESOURCE_EXHAUSTED, "scheduler: too many servers"});
+    }
+    return AttachStream::Accept(context, inbox_, model_, limits_, slot_);
+  }
+
+ private:
+  const std::shared_ptr<ShellInbox> inbox_;
+  const std::string model_;
+  const AttachLimits limits_;
+  const size_t servers_max_;
+  const std::shared_ptr<const int> slot_ = std::make_shared<const int>(0);
+};
+
+SchedulerServer::SchedulerServer(SchedulerServerOptions options, std::shared_ptr<ShellInbox> inbox)
+    : inbox_(std::move(inbox)),
+      loop_(options.loop, inbox_),
+      service_(std::make_unique<Service>(inbox_, options)) {}
+
+absl::StatusOr<std::unique_ptr<SchedulerServer>> SchedulerServer::Start(
+    SchedulerServerOptions options) {
+  RETURN_IF_ERROR(Check(options));
+  auto inbox = std::make_shared<ShellInbox>(InboxLimit(options));
+  std::unique_ptr<SchedulerServer> server(new SchedulerServer(options, std::move(inbox)));
+  grpc::ServerBuilder builder;
+  SetInternalLimits(builder);
+  builder.AddListeningPort(
+      options.listen, options.credentials ? options.credentials : grpc::InsecureServerCredentials(),
+      &server->port_);
+  builder.RegisterService(server->service_.get());
+  server->server_ = builder.BuildAndStart();
+  if (server->server_ == nullptr) {
+    return absl::UnavailableError(absl::StrCat("scheduler: cannot listen on '", options.listen,
+                                               "': is it taken, or the folder missing?"));
+  }
+  if (absl::StartsWith(options.listen, "unix")) server->port_ = 0;
+  server->thread_ = std::thread([loop = &server->loop_] { loop->Run(); });
+  return server;
+}
+
+SchedulerServer::~SchedulerServer() { Shutdown(); }
+
+void SchedulerServer::Shutdown(absl::Duration grace) {
+  if (thread_.joinable()) {
+    inbox_->TryPush(StopLoop{}).IgnoreError();
+    inbox_->Close();
+    thread_.join();
+  }
+  if (server_ != nullptr) {
+    server_->Shutdown(absl::ToChronoTime(absl::Now() + grace));
+    server_->Wait();
+    server_.reset();
+  }
+}
+
+}  // namespace headgate
