@@ -1,0 +1,245 @@
+#include "tests/integration/service.h"
+
+#include <arpa/inet.h>
+#include <grpcpp/grpcpp.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <random>
+#include <sstream>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
+#include "base/status_macros.h"
+
+namespace headgate {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string ReadFile(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::ostringstream all;
+  all << in.rdbuf();
+  return all.str();
+}
+
+sockaddr_in Loopback(int port) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(static_cast<uint16_t>(port));
+  return address;
+}
+
+bool PortIsFree(int port) {
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const int one = 1;
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+  const sockaddr_in address = Loopback(port);
+  const bool is_free = bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+  close(fd);
+  return is_free;
+}
+
+// Two free ports in a row.
+int PickPorts() {
+  std::mt19937 random(static_cast<uint32_t>(getpid()) ^
+                      static_cast<uint32_t>(absl::ToUnixNanos(absl::Now())));
+  while (true) {
+    const int port = 20000 + static_cast<int>(random() % 10000);
+    if (PortIsFree(port) && PortIsFree(port + 1)) return port;
+  }
+}
+
+// GET over a plain socket: the pages are small and the server is ours.
+absl::StatusOr<std::string> HttpGet(int port, const std::string& path) {
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const sockaddr_in address = Loopback(port);
+  if (connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    close(fd);
+    return absl::UnavailableError(absl::StrCat("no metrics on port ", port));
+  }
+  const std::string request =
+      absl::StrCat("GET ", path, " HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+  [[maybe_unused]] const ssize_t written = write(fd, request.data(), request.size());
+  std::string answer;
+  char buffer[65536];
+  for (ssize_t got = 0; (got = read(fd, buffer, sizeof buffer)) > 0;) {
+    answer.append(buffer, static_cast<size_t>(got));
+  }
+  close(fd);
+  return answer;
+}
+
+}  // namespace
+
+Service::Service(fs::path dir, int metrics_port)
+    : dir_(std::move(dir)), metrics_port_(metrics_port) {
+  const std::string address = absl::StrCat("unix:", (dir_ / "api.sock").string());
+  channel_ = grpc::CreateChannel(address, grpc::InsecureChannelCredentials());
+  stub_ = v1::Inference::NewStub(channel_);
+}
+
+absl::StatusOr<std::unique_ptr<Service>> Service::Start(const std::string& model,
+                                                        std::vector<std::string> args) {
+  std::string dir = (fs::temp_directory_path() / "hg-test-XXXXXX").string();
+  if (mkdtemp(dir.data()) == nullptr) return absl::ErrnoToStatus(errno, dir);
+  std::unique_ptr<Service> service(new Service(dir, PickPorts()));
+  // A shell keeps stdout and stderr in files; exec keeps the pid.
+  std::string command = absl::StrCat("exec ", HEADGATE_BINARY, " serve --model=", model,
+                                     " --listen=unix:", dir, "/api.sock", " --run-dir=", dir,
+                                     " --metrics-listen=127.0.0.1:", service->metrics_port_);
+  for (const std::string& arg : args) absl::StrAppend(&command, " ", arg);
+  absl::StrAppend(&command, " >", dir, "/out 2>", dir, "/log");
+  ASSIGN_OR_RETURN(service->serve_, ChildProcess::Spawn({"/bin/sh", "-c", command}, -1));
+  const absl::Time limit = absl::Now() + absl::Seconds(120);
+  while (!absl::StrContains(ReadFile(service->dir_ / "out"), "ready")) {
+    if (std::optional<ChildExit> exit = service->serve_->TryReap()) {
+      return absl::UnavailableError(absl::StrCat(exit->ToString(), "\n", service->Log()));
+    }
+    if (absl::Now() > limit) return absl::DeadlineExceededError(service->Log());
+    absl::SleepFor(absl::Milliseconds(20));
+  }
+  return service;
+}
+
+Service::~Service() {
+  if (serve_ && serve_->running()) Stop().IgnoreError();
+  std::error_code ignored;
+  fs::remove_all(dir_, ignored);
+}
+
+absl::Status Service::Stop() {
+  const std::vector<pid_t> children = Children();
+  serve_->Signal(SIGTERM);
+  std::optional<ChildExit> exit;
+  const absl::Time limit = absl::Now() + absl::Seconds(30);
+  while (!(exit = serve_->TryReap()) && absl::Now() < limit) absl::SleepFor(absl::Milliseconds(5));
+  if (!exit) return absl::DeadlineExceededError("serve did not stop in 30 s");
+  for (const pid_t pid : children) {
+    if (kill(pid, 0) == 0) {
+      return absl::FailedPreconditionError(absl::StrCat("process ", pid, " was left behind"));
+    }
+  }
+  if (exit->code != 0 || exit->signal != 0) {
+    return absl::InternalError(absl::StrCat("serve: ", exit->ToString(), "\n", Log()));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<v1::GetLoadResponse> Service::Load() {
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
+  v1::GetLoadResponse load;
+  const grpc::Status status = stub_->GetLoad(&context, {}, &load);
+  if (!status.ok()) return absl::UnavailableError(status.error_message());
+  return load;
+}
+
+absl::Status Service::WaitUntilIdle(absl::Duration limit) {
+  const absl::Time end = absl::Now() + limit;
+  std::string last;
+  while (absl::Now() < end) {
+    absl::StatusOr<v1::GetLoadResponse> load = Load();
+    if (load.ok()) {
+      bool idle = load->running() == 0 && load->waiting() == 0 && load->pools_size() > 0;
+      for (const v1::PoolLoad& pool : load->pools()) {
+        if (pool.pages_free() != pool.pages_total()) idle = false;
+      }
+      if (idle) return absl::OkStatus();
+      last = load->ShortDebugString();
+    }
+    absl::SleepFor(absl::Milliseconds(20));
+  }
+  return absl::DeadlineExceededError(absl::StrCat("not idle: ", last));
+}
+
+absl::Status Service::WaitUntilServing(absl::Duration limit) {
+  const absl::Time end = absl::Now() + limit;
+  while (absl::Now() < end) {
+    absl::StatusOr<v1::GetLoadResponse> load = Load();
+    if (load.ok() && load->groups_total() > 0 && load->groups_ready() == load->groups_total()) {
+      return absl::OkStatus();
+    }
+    absl::SleepFor(absl::Milliseconds(10));
+  }
+  return absl::DeadlineExceededError("not serving");
+}
+
+absl::StatusOr<std::string> Service::Metrics(int which) const {
+  return HttpGet(metrics_port_ + which, "/metrics");
+}
+
+std::vector<pid_t> Service::Children() const {
+  std::vector<pid_t> children;
+  std::ifstream in(absl::StrCat("/proc/", serve_->pid(), "/task/", serve_->pid(), "/children"));
+  for (pid_t pid = 0; in >> pid;) children.push_back(pid);
+  return children;
+}
+
+pid_t Service::PidOf(const std::string& text) const {
+  for (const pid_t pid : Children()) {
+    std::string line = ReadFile(absl::StrCat("/proc/", pid, "/cmdline"));
+    std::replace(line.begin(), line.end(), '\0', ' ');
+    if (absl::StrContains(line, text)) return pid;
+  }
+  return -1;
+}
+
+int64_t Service::ResidentKib(pid_t pid) {
+  std::ifstream in(absl::StrCat("/proc/", pid, "/status"));
+  for (std::string line; std::getline(in, line);) {
+    if (absl::StartsWith(line, "VmRSS:")) return std::stoll(line.substr(6));
+  }
+  return 0;
+}
+
+std::string Service::Log() const {
+  const std::string log = ReadFile(dir_ / "log");
+  return log.size() > 4000 ? log.substr(log.size() - 4000) : log;
+}
+
+double MetricSum(const std::string& page, const std::string& name, const std::string& label) {
+  double sum = 0.0;
+  for (const absl::string_view line : absl::StrSplit(page, '\n')) {
+    if (!absl::StartsWith(line, name)) continue;
+    const char next = line.size() > name.size() ? line[name.size()] : ' ';
+    if ((next != '{' && next != ' ') || !absl::StrContains(line, label)) continue;
+    sum += std::stod(std::string(line.substr(line.rfind(' ') + 1)));
+  }
+  return sum;
+}
+
+StreamRecord RunStream(v1::Inference::Stub& stub, const v1::GenerateRequest& request,
+                       int64_t leave_after) {
+  StreamRecord record;
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(120));
+  auto reader = stub.Generate(&context, request);
+  if (leave_after == 0) context.TryCancel();
+  v1::GenerateResponse response;
+  while (reader->Read(&response)) {
+    for (const v1::GeneratedToken& token : response.tokens()) {
+      if (token.index() != static_cast<int64_t>(record.ids.size())) record.indices_ok = false;
+      record.ids.push_back(token.token_id());
+    }
+    record.text += response.text();
+    if (response.finish_reason() != v1::FINISH_REASON_UNSPECIFIED) {
+      record.finish = response.finish_reason();
+      record.usage = response.usage();
+    }
+    if (leave_after > 0 && static_cast<int64_t>(record.ids.size()) >= leave_after) {
+      context.TryCancel();
+    }
+  }
+  record.status = reader->Finish();
+  return record;
+}
+
+}  // namespace headgate
