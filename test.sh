@@ -30,7 +30,7 @@ unit() { ctest --preset release -L unit; }
 
 simulator() { ctest --preset release -L sim; }
 
-integration() { ctest --preset release -L integration -j 1; }
+integration() { ctest --preset release -L 'integration|heavy' -j 1; }
 
 asan() {
   cmake --preset asan -DWITH_CUDA=OFF && cmake --build --preset asan -j "$jobs" &&
