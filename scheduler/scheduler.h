@@ -17,6 +17,7 @@
 #include "base/request.h"
 #include "base/stats.h"
 #include "base/step.h"
+#include "scheduler/marks.h"
 
 namespace headgate {
 
@@ -53,6 +54,9 @@ class Scheduler {
   // The client is gone; unknown ids are ignored. No event follows for this request.
   void Cancel(RequestId request);
 
+  // The group serves `shape.epoch` from now on, with empty pools. A shape that makes no sense or an
+  // epoch that is not newer is ignored and counted. Waiting requests that can no longer run
+  // anywhere end with INVALID_ARGUMENT.
   void GroupUp(int group, const GroupShape& shape, absl::Time now);
   // The group's epoch ended: its sequences go back to the queue and are replayed elsewhere or
   // later.
@@ -66,6 +70,8 @@ class Scheduler {
   // never.
   absl::Time NextDeadline() const;
   SchedulerStats Stats() const;
+  // Visits of the rare branches, for the simulator's coverage.
+  const SchedulerMarks& Marks() const;
   // Recounts everything; INTERNAL names the first broken invariant. O(everything).
   absl::Status CheckIntegrity() const;
 

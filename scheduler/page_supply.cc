@@ -1,0 +1,152 @@
+// Who gets pages: running sequences first, at the cost of the youngest of them; then waiting
+// requests, in order, with a bounded look past those that do not fit now. See scheduler_state.h.
+#include <algorithm>
+#include <optional>
+#include <vector>
+
+#include "base/check.h"
+#include "scheduler/admission.h"
+#include "scheduler/page_reservation.h"
+#include "scheduler/planted_bug.h"
+#include "scheduler/router.h"
+#include "scheduler/scheduler_state.h"
+
+namespace headgate {
+namespace {
+
+// Waiting requests that may be skipped in one go because nothing has room for them.
+constexpr int64_t kSkippedMax = 16;
+// Admissions past the first of the queue before the groups that could serve it are kept for it.
+constexpr int64_t kPassedOverMax = 64;
+
+int64_t PrefillBacklog(const Group& group) {
+  int64_t tokens = 0;
+  for (const auto& sequence : group.running.oldest_first()) {
+    tokens += std::max<int64_t>(0, sequence->prefill_left());
+  }
+  return tokens;
+}
+
+}  // namespace
+
+bool Scheduler::State::CanPlan(const Group& group) const {
+  return group.up && static_cast<int64_t>(group.in_flight.size()) < config.steps_in_flight;
+}
+
+bool Scheduler::State::AnyCanPlan() const {
+  return std::any_of(groups.begin(), groups.end(),
+                     [this](const Group& group) { return CanPlan(group); });
+}
+
+void Scheduler::State::ReserveRunning(Group& group) {
+  for (;;) {  // ends: each round but the last removes a sequence
+    DecodeReservation tried = ReserveDecodes(*group.ledger, group.running.oldest_first(), marks);
+    if (tried.victim.has_value()) {
+      Preempt(group, *group.running.oldest_first()[*tried.victim]);
+      continue;
+    }
+    group.ledger->Commit(tried.scratch);
+    for (const size_t index : tried.grown) {
+      Sequence& sequence = *group.running.oldest_first()[index];
+      sequence.tokens_reserved = sequence.tokens_planned + 1;
+    }
+    group.starving = tried.starving;
+    return;
+  }
+}
+
+void Scheduler::State::AdmitWaiting() {
+  if (waiting.empty()) return;
+  const int64_t running_max = std::min(config.running_limit, config.step_tokens);
+  const int64_t backlog_max = config.step_tokens * config.steps_in_flight;
+  std::vector<uint8_t> open(groups.size(), 0);
+  std::vector<int64_t> backlog(groups.size(), 0);
+  for (size_t i = 0; i < groups.size(); ++i) {
+    const Group& group = groups[i];
+    backlog[i] = PrefillBacklog(group);
+    open[i] = group.up && !group.starving && group.running.size() < running_max &&
+              backlog[i] < backlog_max;
+  }
+  int64_t skipped = 0;
+  LiveRequest* first_skipped = nullptr;
+  LiveRequest* live = waiting.First();
+  while (live != nullptr && skipped < kSkippedMax &&
+         std::find(open.begin(), open.end(), uint8_t{1}) != open.end()) {
+    LiveRequest* const next = waiting.After(live->order);
+    if (const std::optional<size_t> choice = ChooseGroup(*live, groups, open)) {
+      Group& group = groups[*choice];
+      Admit(*live, group);
+      if (first_skipped != nullptr) {
+        marks.Visit(Mark::kLookedPastHead);
+        ++first_skipped->passed_over;
+      }
+      backlog[*choice] += group.running.Find(live->sequence)->prefill_tokens;
+      open[*choice] = group.running.size() < running_max && backlog[*choice] < backlog_max;
+    } else {
+      ++skipped;
+      if (PlantedBug(Bug::kHeadBlocks)) return;
+      if (first_skipped == nullptr) first_skipped = live;
+    }
+    if (first_skipped != nullptr && first_skipped->passed_over >= kPassedOverMax) {
+      marks.Visit(Mark::kHeadClosesGroups);
+      for (size_t i = 0; i < groups.size(); ++i) {
+        if (first_skipped->tokens_max() <= groups[i].tokens_max) open[i] = 0;
+      }
+    }
+    live = next;
+  }
+}
+
+void Scheduler::State::Admit(LiveRequest& live, Group& group) {
+  const int64_t tokens_left = live.tokens_left();
+  Sequence sequence;
+  sequence.id = next_sequence++;
+  sequence.live = &live;
+  sequence.first_token_index = live.emitted_tokens();
+  sequence.samples_max = tokens_left;
+  // A replay that has all its tokens comes for the prompt's log-probabilities only.
+  sequence.prefill_tokens = live.prompt_tokens() + (tokens_left > 0 ? live.emitted_tokens() : 0);
+  if (PlantedBug(Bug::kTokenRepeated) && tokens_left > 0 && live.emitted_tokens() > 0) {
+    --sequence.prefill_tokens;
+  }
+  sequence.score_from = static_cast<int64_t>(live.prompt_logprobs.size());
+  sequence.tokens_reserved = AdmissionTokens(live, group.ledger->page_tokens());
+  sequence.guaranteed = live.preemptions >= kPreemptionsBeforeGuarantee;
+  if (sequence.guaranteed) marks.Visit(Mark::kAdmittedGuaranteed);
+  CHECK(group.ledger->TryReserve(sequence.id, sequence.tokens_reserved))
+      << "group " << group.index << " was chosen without room";
+  waiting.Erase(live);
+  live.group = group.index;
+  live.sequence = sequence.id;
+  group.running.Add(sequence);
+}
+
+void Scheduler::State::Preempt(Group& group, Sequence& sequence) {
+  LiveRequest& live = *sequence.live;
+  if (sequence.started()) {
+    ++live.preemptions;
+    ++stats.preemptions;
+    marks.Visit(Mark::kPreempted);
+  } else {
+    marks.Visit(Mark::kPreemptedUnstarted);  // nothing was computed: nothing is lost
+  }
+  Vacate(group, sequence);
+  waiting.Add(live);
+}
+
+void Scheduler::State::Vacate(Group& group, const Sequence& sequence) {
+  LiveRequest& live = *sequence.live;
+  const SequenceId id = sequence.id;
+  // No worker knows an unstarted one: its pages are free at once. The others' are when the step
+  // that carries the release is done.
+  const bool started = sequence.started();
+  const StepId freed_at = started && !PlantedBug(Bug::kPendingCountedFree) ? group.next_step : 0;
+  if (started) group.releases.push_back(id);
+  const absl::Status released = group.ledger->ReleaseAt(id, freed_at);
+  CHECK(released.ok()) << released.message();
+  group.running.Erase(id);
+  live.group = -1;
+  live.sequence = 0;
+}
+
+}  // namespace headgate
