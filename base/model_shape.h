@@ -1,5 +1,5 @@
 // The numbers of a Llama-family model that more than one folder needs. Read once from config.json
-// by worker/model/config.h; source of each field: the Hugging Face key in its comment.
+// by worker/format/model_config.h; source of each field: the Hugging Face key in its comment.
 #pragma once
 
 #include <cstdint>
