@@ -1,0 +1,80 @@
+// The forward pass of the Llama family (Llama 2/3.x, Mistral, Qwen2, Qwen3, SmolLM2) over the ops
+// of a Backend: pre-norm attention and gated MLP blocks (Touvron et al., "Llama 2", 2023), with the
+// biases and head norms that a model's weights have. One step thread per rank owns it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/model_shape.h"
+#include "base/step.h"
+#include "kvstore/page_store.h"
+#include "worker/backend.h"
+#include "worker/collective/collective.h"
+#include "worker/model/shard.h"
+#include "worker/model/weights.h"
+
+namespace headgate {
+
+class Transformer {
+ public:
+  // Rows whose logits are computed at a time: bounds their memory at logit_rows_max * vocab floats.
+  static constexpr int64_t kLogitRowsMax = 32;
+
+  // Allocates the activations of step_tokens_max rows once. `backend` must outlive the result.
+  // RESOURCE_EXHAUSTED when they do not fit.
+  static absl::StatusOr<std::unique_ptr<Transformer>> Create(const ModelShape& shape,
+                                                             RankShard shard, ModelWeights weights,
+                                                             int64_t step_tokens_max,
+                                                             Backend& backend);
+
+  // Runs all layers; writes the batch's keys and values to the pages of `store`. The hidden states
+  // stay inside for Logits. REQUIRES: batch.rows() in [1, step_tokens_max]. Errors: the
+  // collective's.
+  absl::Status Forward(const Batch& batch, const PageStore& store, Collective& collective);
+
+  // Logits of some rows of the last batch: on rank 0 [rows.size(), vocab], valid until the next
+  // call; empty on the others. All ranks call it. REQUIRES: at most kLogitRowsMax rows.
+  absl::StatusOr<std::span<const float>> Logits(std::span<const int32_t> rows,
+                                                Collective& collective);
+
+  // Where the time went since the last TakeTimes: attention, dense and collective are set.
+  StepTimes TakeTimes();
+
+ private:
+  Transformer(const ModelShape& shape, RankShard shard, ModelWeights weights, Backend& backend);
+
+  absl::Status Allocate(int64_t step_tokens_max);
+  void Attention(int64_t layer, const Batch& batch, const PageStore& store);
+  absl::Status SumOverRanks(Tensor values, Collective& collective);
+  absl::StatusOr<std::span<const float>> GatherVocab(Tensor logits, Collective& collective);
+  void Multiply(Tensor x, const PackedMatrix& w, std::span<const float> bias, Tensor out);
+
+  const ModelShape shape_;
+  const RankShard shard_;
+  const ModelWeights weights_;
+  Backend& backend_;
+  StepTimes times_;
+
+  // Activations, step_tokens_max rows each. Layers with fewer heads use fewer columns.
+  Tensor residual_;  // [M, H]
+  Tensor normed_;    // [M, H]
+  Tensor delta_;     // [M, H]: this rank's part of what a block adds
+  Tensor qkv_;
+  Tensor attended_;
+  Tensor gate_up_;
+  Tensor hidden_;  // [M, I]
+
+  // kLogitRowsMax rows each.
+  Tensor picked_;                // [rows, H]
+  Tensor picked_normed_;         // [rows, H]
+  Tensor logits_;                // [rows, own vocab]
+  std::vector<float> gathered_;  // rank 0 of several: the ranks' blocks back to back
+  std::vector<float> whole_;     // rank 0 of several: [rows, vocab]
+};
+
+}  // namespace headgate
