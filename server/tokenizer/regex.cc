@@ -78,8 +78,7 @@ absl::StatusOr<Regex> Regex::CompileAs(std::string_view pattern, uint32_t option
   PCRE2_SIZE error_at = 0;
   auto owned = std::make_unique<Code>();
   owned->code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
-                              PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C | options, &error,
-                              &error_at, nullptr);
+                              PCRE2_UTF | options, &error, &error_at, nullptr);
   if (owned->code == nullptr) {
     return absl::InvalidArgumentError(
         absl::StrCat("regex cannot be compiled: ", ErrorText(error), " at byte ", error_at));
@@ -94,7 +93,7 @@ absl::StatusOr<Regex> Regex::CompileAs(std::string_view pattern, uint32_t option
 }
 
 absl::StatusOr<Regex> Regex::Compile(std::string_view pattern) {
-  return CompileAs(SpellOutWhiteSpace(pattern), 0);
+  return CompileAs(SpellOutWhiteSpace(pattern), PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C);
 }
 
 absl::StatusOr<Regex> Regex::Literal(std::string_view text) {

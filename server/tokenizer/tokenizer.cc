@@ -83,24 +83,27 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromDocument(const JsonNod
   return tokenizer;
 }
 
-absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Parse(std::string_view json) {
+absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::ParseFile(std::string_view json,
+                                                                const std::string& file) {
   const auto document =
       nlohmann::json::parse(json.begin(), json.end(), nullptr, /*allow_exceptions=*/false);
   if (document.is_discarded()) {
-    return absl::InvalidArgumentError("tokenizer.json: is not valid JSON");
+    return absl::InvalidArgumentError(absl::StrCat(file, ": is not valid JSON"));
   }
   auto tokenizer = FromDocument(JsonNode(document, ""));
-  if (!tokenizer.ok()) return Named("tokenizer.json", tokenizer.status());
+  if (!tokenizer.ok()) return Named(file, tokenizer.status());
   return tokenizer;
+}
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Parse(std::string_view json) {
+  return ParseFile(json, "tokenizer.json");
 }
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::string& model_dir) {
   const std::string path = (std::filesystem::path(model_dir) / "tokenizer.json").string();
   const absl::StatusOr<std::string> content = ReadFile(path);
   if (!content.ok()) return Named(path, content.status());
-  auto tokenizer = Parse(*content);
-  if (!tokenizer.ok()) return Named(model_dir, tokenizer.status());
-  return tokenizer;
+  return ParseFile(*content, path);
 }
 
 absl::Status Tokenizer::AddAddedTokens() {

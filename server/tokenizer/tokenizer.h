@@ -75,6 +75,8 @@ class Tokenizer final {
 
  private:
   Tokenizer() = default;
+  static absl::StatusOr<std::unique_ptr<Tokenizer>> ParseFile(std::string_view json,
+                                                              const std::string& file);
   static absl::StatusOr<std::unique_ptr<Tokenizer>> FromDocument(const JsonNode& root);
   absl::Status AddAddedTokens();
   absl::Status CheckIds(const JsonNode& root) const;
