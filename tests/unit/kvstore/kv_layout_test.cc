@@ -55,7 +55,10 @@ TEST(KvLayout, NamesWhatIsWrong) {
 
 TEST(RowView, MapsPositionsToSlots) {
   const std::vector<PageId> table = {10, 11, 12, 13, 14};
-  RowView view{.spec = {HeadClass::kStreaming, 16, 32}, .page_tokens = 16, .table = table};
+  RowView view;
+  view.spec = {HeadClass::kStreaming, 16, 32};
+  view.page_tokens = 16;
+  view.table = table;
   EXPECT_EQ(view.Slot(15), 0);  // the sinks
   EXPECT_EQ(view.Slot(16), 1);  // the ring has 32 / 16 + 1 slots
   EXPECT_EQ(view.Slot(63), 3);
