@@ -9,7 +9,9 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import types
 import unittest
+import unittest.mock
 
 import gguf
 import numpy
@@ -17,7 +19,7 @@ import numpy
 TOOLS = pathlib.Path(__file__).resolve().parents[3] / "tools"
 sys.path.insert(0, str(TOOLS))
 
-from convert_gguf import config_json, weights  # noqa: E402
+from convert_gguf import config_json, convert, errors, weights  # noqa: E402
 
 HIDDEN, HEADS, KV_HEADS, FFN, VOCAB = 256, 4, 2, 512, 260
 HEAD_DIM = HIDDEN // HEADS
@@ -326,6 +328,24 @@ class ConvertTest(unittest.TestCase):
         result = self.run_tool(self.source, self.source / "out")
         self.assertEqual(result.returncode, 1)
         self.assertIn("cannot write to", result.stderr)
+
+    def test_disk_short(self):
+        Model().write(self.source)
+        full = types.SimpleNamespace(free=1 << 20)
+        with unittest.mock.patch.object(convert.shutil, "disk_usage", return_value=full):
+            with self.assertRaisesRegex(errors.ConvertError, "1 MiB free, the model needs"):
+                convert.convert(self.source, self.out, lambda done, total: None)
+        self.assertFalse(self.out.exists())
+
+    def test_failure_half_way_leaves_nothing(self):
+        Model().write(self.source)
+
+        def fail(done, total):
+            raise OSError(28, "No space left on device")
+
+        with self.assertRaisesRegex(errors.ConvertError, "No space left"):
+            convert.convert(self.source, self.out, fail)
+        self.assertEqual([p.name for p in self.folder.iterdir()], ["in.gguf"])
 
 
 if __name__ == "__main__":
