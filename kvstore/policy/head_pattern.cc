@@ -98,10 +98,8 @@ std::vector<bool> FullHeadsBySparsity(const HeadPattern& pattern, double sparsit
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(),
                    [&](size_t a, size_t b) { return pattern.gates[a] < pattern.gates[b]; });
-  // The slack keeps 0.2 * 255 = 51.000000000000007 from becoming 52.
-  const double exact = static_cast<double>(heads - 1) * sparsity;
-  const auto streaming =
-      sparsity == 1.0 ? heads : static_cast<size_t>(std::ceil(std::max(0.0, exact - 1e-9)));
+  const double quantile = static_cast<double>(heads - 1) * sparsity;
+  const auto streaming = sparsity == 1.0 ? heads : static_cast<size_t>(std::ceil(quantile));
   std::vector<bool> full(heads, true);
   for (size_t i = 0; i < streaming; ++i) full[order[i]] = false;
   return full;

@@ -105,8 +105,8 @@ TEST(PlaceHeads, RefusesMoreRanksThanHeads) {
   EXPECT_THAT(PlaceHeads({}, 3, 2)->heads, IsEmpty());
 }
 
-// What a permutation inside the layers can reach at 50 %: the ceiling of every layer, which lies
-// within a few percent of the ideal for two ranks (64-65) and four (32-32.5).
+// At 50 % a permutation inside the layers reaches the ceiling of every layer, not the even split
+// (64 for two ranks, 32 for four); blocks of heads would give 81-84 and 50-55.
 TEST(PlaceHeads, BalancesPublishedPatterns) {
   for (const char* model : {"Llama-3-8B-Instruct-Gradient-1048k", "Meta-Llama-3.1-8B-Instruct",
                             "Mistral-7B-Instruct-v0.3"}) {

@@ -175,7 +175,7 @@ class History {
 };
 
 TEST(PageStoreProperty, RandomHistoriesMatchTheNaiveModel) {
-  for (uint64_t seed = 1; seed <= 150; ++seed) {
+  for (uint64_t seed = 1; seed <= 400; ++seed) {
     SCOPED_TRACE(seed);
     History(seed, 250).Run(60);
     if (HasFatalFailure()) return;
@@ -183,7 +183,7 @@ TEST(PageStoreProperty, RandomHistoriesMatchTheNaiveModel) {
 }
 
 TEST(PageStoreProperty, LongSequencesReadExactlyVis) {
-  for (uint64_t seed = 1000; seed < 1006; ++seed) {
+  for (uint64_t seed = 1000; seed < 1020; ++seed) {
     SCOPED_TRACE(seed);
     History(seed, 900).Run(150);
     if (HasFatalFailure()) return;

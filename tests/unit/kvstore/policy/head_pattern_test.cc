@@ -99,7 +99,6 @@ TEST(FullHeadsBySparsity, HalfOfAPublishedPatternStreams) {
     bound = full[i] ? std::min(bound, pattern->gates[i]) : std::max(bound, pattern->gates[i]);
   }
   EXPECT_LE(most_streaming, least_full);
-  // 0.2 * 255 is a hair above 51 in floating point.
   const std::vector<bool> fifth = FullHeadsBySparsity(*pattern, 0.2);
   EXPECT_EQ(std::count(fifth.begin(), fifth.end(), false), 51);
 }
