@@ -30,7 +30,7 @@ PROMPTS = {
     "text": "The lighthouse keeper climbed the narrow stairs every evening at dusk, carrying a can "
             "of oil and a clean cloth. The lamp had to burn until sunrise, whatever the weather "
             "did, because the rocks below had already taken more ships than anyone in the village "
-            "cared to count. On the last night of the year",
+            "cared to count. His daughter asked him why he",
 }
 
 
