@@ -133,8 +133,8 @@ def _llama3_scaling(source, arch, head_dim, divisors):
     factor = float(str(numpy.float32(divisors.max())))
     if divisors.size != head_dim // 2 or not numpy.allclose(
             llama3_divisors(theta, head_dim, factor), divisors, rtol=1e-4, atol=0.0):
-        raise ConvertError(f"{source.path}: tensor rope_freqs.weight does not follow the llama3 rule; "
-                           "such rope scaling is not supported")
+        raise ConvertError(f"{source.path}: tensor rope_freqs.weight does not follow the llama3 "
+                           "rule; such rope scaling is not supported")
     return {
         "rope_type": "llama3",
         "factor": factor,

@@ -69,8 +69,8 @@ class GgufFile:
     def _check_tensor(self, tensor):
         where = f"{self.path}: tensor {tensor.name}"
         if tensor.tensor_type.name not in SUPPORTED_TYPES:
-            raise ConvertError(f"{where} has type {tensor.tensor_type.name}, which is not supported "
-                               f"(supported: {', '.join(sorted(SUPPORTED_TYPES))})")
+            raise ConvertError(f"{where} has type {tensor.tensor_type.name}, which is not "
+                               f"supported (supported: {', '.join(sorted(SUPPORTED_TYPES))})")
         elements = math.prod(int(n) for n in tensor.shape)
         if elements != tensor.n_elements or elements == 0:
             raise ConvertError(f"{where} has an impossible shape {tensor.shape.tolist()}")

@@ -81,8 +81,8 @@ def main():
         score = figures.next_token(prompt_logits[:-1], prompt[1:])
         greedy = figures.next_token(output_logits, output)
         golden_file.write(tests_dir / "golden" / f"{name}.json", {
-            "about": "score: logprob[i], top1[i], margin[i] of the token after prompt[0..i]; greedy:"
-                     " the argmax continuation of the whole prompt, stop tokens ignored",
+            "about": "score: logprob[i], top1[i], margin[i] of the token after prompt[0..i]; "
+                     "greedy: the argmax continuation of the whole prompt, stop tokens ignored",
             "script": "tools/make_reference/small_models.py",
             "reference": reference,
             "weights_sha256": weights_digest.sha256(folder),

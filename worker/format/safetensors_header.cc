@@ -1,18 +1,15 @@
 #include "worker/format/safetensors_header.h"
 
-#include <algorithm>
 #include <iterator>
-#include <limits>
 #include <string>
 #include <unordered_set>
 #include <utility>
 
 #include "absl/status/status.h"
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
-#include "base/status_macros.h"
 #include "nlohmann/json.hpp"
+#include "worker/format/safetensors_layout.h"
 #include "worker/format/utf8.h"
 
 namespace headgate {
@@ -21,47 +18,6 @@ namespace {
 using nlohmann::json;
 
 constexpr size_t kRankMax = 8;
-constexpr size_t kNameBytesShown = 200;
-
-struct StoredType {
-  absl::string_view name;
-  uint64_t bits;
-  std::optional<DType> dtype;
-};
-
-constexpr StoredType kStoredTypes[] = {
-    {"F32", 32, DType::kF32},
-    {"F16", 16, DType::kF16},
-    {"BF16", 16, DType::kBF16},
-    {"BOOL", 8, {}},
-    {"U8", 8, {}},
-    {"I8", 8, {}},
-    {"F8_E5M2", 8, {}},
-    {"F8_E4M3", 8, {}},
-    {"F8_E8M0", 8, {}},
-    {"I16", 16, {}},
-    {"U16", 16, {}},
-    {"I32", 32, {}},
-    {"U32", 32, {}},
-    {"F64", 64, {}},
-    {"I64", 64, {}},
-    {"U64", 64, {}},
-    {"C64", 64, {}},
-    {"F4", 4, {}},
-    {"F6_E2M3", 6, {}},
-    {"F6_E3M2", 6, {}},
-};
-
-const StoredType* FindStoredType(absl::string_view name) {
-  const auto* found = std::find_if(std::begin(kStoredTypes), std::end(kStoredTypes),
-                                   [&](const StoredType& type) { return type.name == name; });
-  return found == std::end(kStoredTypes) ? nullptr : found;
-}
-
-// Names come from the file: shown escaped and cut, so that they cannot forge a log line.
-std::string Shown(absl::string_view name) {
-  return absl::CHexEscape(name.substr(0, kNameBytesShown));
-}
 
 // Walks the header and says where it is, which the SAX interface does not.
 class CountingIterator {
@@ -91,18 +47,9 @@ class CountingIterator {
 // and refuses every other structure, without building a document.
 class HeaderReader final : public nlohmann::json_sax<json> {
  public:
-  struct Entry {
-    TensorInfo info;
-    std::vector<uint64_t> shape;
-    std::vector<uint64_t> offsets;
-    unsigned fields = 0;  // bits of Field
-  };
-
-  HeaderReader() = default;
-
   const std::string& error_name() const { return error_name_; }
   const std::string& error() const { return error_; }
-  std::vector<Entry>& entries() { return entries_; }
+  std::vector<HeaderEntry>& entries() { return entries_; }
 
   bool null() override { return Unexpected("null"); }
   bool boolean(bool) override { return Unexpected("a boolean"); }
@@ -164,7 +111,7 @@ class HeaderReader final : public nlohmann::json_sax<json> {
     if (place_ == Place::kTensor) return FieldKey(name);
     auto& seen = place_ == Place::kTop ? tensor_names_ : metadata_names_;
     if (!seen.insert(name).second) {
-      return Fail(kStructure, absl::StrCat("holds the key \"", Shown(name), "\" twice"));
+      return Fail(kStructure, absl::StrCat("holds the key \"", ShownName(name), "\" twice"));
     }
     if (place_ == Place::kTop) name_ = std::move(name);
     return true;
@@ -188,7 +135,7 @@ class HeaderReader final : public nlohmann::json_sax<json> {
     } else if (name == "data_offsets") {
       field_ = kOffsets;
     } else {
-      return Fail(kStructure, absl::StrCat("has the unknown field \"", Shown(name), "\""));
+      return Fail(kStructure, absl::StrCat("has the unknown field \"", ShownName(name), "\""));
     }
     unsigned& fields = entries_.back().fields;
     if ((fields & field_) != 0) return Fail(kStructure, absl::StrCat("has ", name, " twice"));
@@ -203,7 +150,7 @@ class HeaderReader final : public nlohmann::json_sax<json> {
   bool Fail(absl::string_view error_name, absl::string_view problem) {
     error_name_ = std::string(error_name);
     const bool in_entry = place_ != Place::kOutside && place_ != Place::kTop;
-    error_ = in_entry ? absl::StrCat("tensor ", Shown(name_), " ", problem)
+    error_ = in_entry ? absl::StrCat("tensor ", ShownName(name_), " ", problem)
                       : absl::StrCat("the header ", problem);
     return false;
   }
@@ -213,95 +160,10 @@ class HeaderReader final : public nlohmann::json_sax<json> {
   std::string name_;  // of the entry being read
   std::unordered_set<std::string> tensor_names_;
   std::unordered_set<std::string> metadata_names_;
-  std::vector<Entry> entries_;
+  std::vector<HeaderEntry> entries_;
   std::string error_name_;
   std::string error_;
 };
-
-absl::Status Error(absl::string_view name, const std::string& path, uint64_t byte,
-                   absl::string_view problem) {
-  return absl::DataLossError(absl::StrCat(name, ": ", path, ": byte ", byte, ": ", problem));
-}
-
-// Sets dtype, shape and bytes of one tensor. Returns the name of the error and the problem; both
-// empty when there is none.
-std::pair<absl::string_view, std::string> CheckTensor(HeaderReader::Entry& entry) {
-  TensorInfo& info = entry.info;
-  const StoredType* type = FindStoredType(info.stored_type);
-  if (type == nullptr) {
-    return {"InvalidHeaderDeserialization",
-            absl::StrCat("has the unknown dtype \"", Shown(info.stored_type), "\"")};
-  }
-  info.dtype = type->dtype;
-  // Every factor is checked, also after a zero, so that the shape itself stays in range.
-  constexpr uint64_t kMax = std::numeric_limits<int64_t>::max();
-  uint64_t bits = type->bits;
-  bool empty = false;
-  for (const uint64_t n : entry.shape) {
-    if (n > kMax || (n != 0 && bits > kMax / n)) {
-      return {"ValidationOverflow", "has a shape whose product does not fit 64 bits"};
-    }
-    info.shape.push_back(static_cast<int64_t>(n));
-    if (n == 0) {
-      empty = true;
-    } else {
-      bits *= n;
-    }
-  }
-  if (empty) bits = 0;
-  if (entry.offsets.size() != 2 || entry.offsets[0] > entry.offsets[1]) {
-    return {"InvalidOffset", "needs data_offsets [begin, end] with begin <= end"};
-  }
-  info.bytes = entry.offsets[1] - entry.offsets[0];
-  if (bits % 8 != 0 || bits / 8 != info.bytes) {
-    return {"TensorInvalidInfo",
-            absl::StrCat("is ", info.stored_type, " ", ShapeString(info.shape), ", ", bits,
-                         " bits, but its data_offsets span ", info.bytes, " bytes")};
-  }
-  return {};
-}
-
-absl::StatusOr<std::vector<TensorInfo>> CheckEntries(std::vector<HeaderReader::Entry>& entries,
-                                                     const std::string& path, uint64_t data_offset,
-                                                     uint64_t data_bytes) {
-  std::vector<TensorInfo> tensors;
-  tensors.reserve(entries.size());
-  for (HeaderReader::Entry& entry : entries) {
-    if (const auto [error, problem] = CheckTensor(entry); !error.empty()) {
-      const uint64_t begin = entry.offsets.empty() ? 0 : entry.offsets[0];
-      return Error(error, path, data_offset + begin,
-                   absl::StrCat("tensor ", Shown(entry.info.name), " ", problem));
-    }
-  }
-  std::stable_sort(entries.begin(), entries.end(),
-                   [](const auto& a, const auto& b) { return a.offsets < b.offsets; });
-  uint64_t end = 0;
-  for (HeaderReader::Entry& entry : entries) {
-    if (entry.offsets[0] != end) {
-      return Error("InvalidOffset", path, data_offset + entry.offsets[0],
-                   absl::StrCat("tensor ", Shown(entry.info.name),
-                                entry.offsets[0] < end ? " overlaps the one before it, which ends"
-                                                       : " leaves a hole after the one before it,"
-                                                         " which ends",
-                                " at byte ", data_offset + end));
-    }
-    end = entry.offsets[1];
-    if (end > data_bytes) {
-      return Error("MetadataIncompleteBuffer", path, data_offset + entry.offsets[0],
-                   absl::StrCat("tensor ", Shown(entry.info.name), " ends at byte ",
-                                data_offset + end, ", the file at byte ", data_offset + data_bytes,
-                                "; is the download complete?"));
-    }
-    entry.info.file_offset = data_offset + entry.offsets[0];
-    tensors.push_back(std::move(entry.info));
-  }
-  if (end != data_bytes) {
-    return Error("MetadataIncompleteBuffer", path, data_offset + end,
-                 absl::StrCat("the last tensor ends here, the file only at byte ",
-                              data_offset + data_bytes));
-  }
-  return tensors;
-}
 
 }  // namespace
 
@@ -310,21 +172,21 @@ absl::StatusOr<std::vector<TensorInfo>> ParseSafetensorsHeader(std::string_view 
                                                                uint64_t header_offset,
                                                                uint64_t file_bytes) {
   if (const size_t good = WellFormedUtf8Prefix(header); good != header.size()) {
-    return Error("InvalidHeader", path, header_offset + good, "the header is not UTF-8");
+    return HeaderError("InvalidHeader", path, header_offset + good, "the header is not UTF-8");
   }
   const size_t json_end = header.find_last_not_of(' ');
   if (header.empty() || header.front() != '{' || header[json_end] != '}') {
-    return Error("InvalidHeaderDeserialization", path, header_offset,
-                 "the header is not a JSON object padded with spaces");
+    return HeaderError("InvalidHeaderDeserialization", path, header_offset,
+                       "the header is not a JSON object padded with spaces");
   }
   size_t at = 0;
   HeaderReader reader;
   if (!json::sax_parse(CountingIterator(header.data(), &at),
                        CountingIterator(header.data() + header.size(), &at), &reader)) {
-    return Error(reader.error_name(), path, header_offset + at, reader.error());
+    return HeaderError(reader.error_name(), path, header_offset + at, reader.error());
   }
   const uint64_t data_offset = header_offset + header.size();
-  return CheckEntries(reader.entries(), path, data_offset, file_bytes - data_offset);
+  return LayOut(std::move(reader.entries()), path, data_offset, file_bytes - data_offset);
 }
 
 }  // namespace headgate
