@@ -33,8 +33,10 @@ void WorkerFlags::Add(CLI::App& app) {
   app.add_option("--kv-pages", kv_pages, "KV pages per rank; 0: as many as --kv-memory-mib holds")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 30))
       ->capture_default_str();
-  app.add_option("--kv-memory-mib", kv_memory_mib, "memory for KV pages per rank, MiB")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 24))
+  app.add_option(
+         "--kv-memory-mib", kv_memory_mib,
+         "memory for KV pages per rank, MiB; 0: a quarter of the free memory, shared by the ranks")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 24))
       ->capture_default_str();
   app.add_option("--step-tokens", step_tokens, "most tokens of one step")
       ->check(CLI::Range(1, 1 << 20))
