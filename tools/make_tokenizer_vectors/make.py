@@ -1,8 +1,9 @@
 """Makes what the tokenizer tests read.
 
-  make.py tokenizers --shared DIR [--out DIR] [--gguf NAME=FILE ...]
+  make.py tokenizers --shared DIR [--out DIR] [--gguf NAME=FILE ...] [--llama3 DIR]
       Writes DIR/NAME/tokenizer.json for the vocabularies that must not be in the repository. DIR is
       build/tokenizers unless told; the tests look there and skip what is missing. Needs `gguf`.
+      --llama3: a folder with Llama 3's encoder.json (token -> id) and vocab.bpe (merges).
 
   make.py golden [--out DIR]
       Writes tests/data/tokenizers/*.golden.json with the answers of the PyPI package `tokenizers`
@@ -46,32 +47,38 @@ def from_gguf(path: pathlib.Path) -> dict:
     return gguf_tokenizer.tokenizer_json(gguf.GGUFReader(path))
 
 
-def qwen2(folder: pathlib.Path) -> dict:
-    """vocab.json and merges.txt; the control tokens are in neither and follow the last id."""
+def from_vocab_files(vocab: pathlib.Path, merges: pathlib.Path, pre: str, names: list[str]) -> dict:
+    """A vocabulary and its merges in two files; control tokens `names` follow the last id."""
     from tools.convert_gguf import gguf_tokenizer
 
-    vocab = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
-    lines = (folder / "merges.txt").read_text(encoding="utf-8").split("\n")
-    merges = [line.split(" ") for line in lines if line]
-    names = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    ids = json.loads(vocab.read_text(encoding="utf-8"))
+    lines = merges.read_text(encoding="utf-8").split("\n")
+    pairs = [line.split(" ") for line in lines if line]
     added = [
-        gguf_tokenizer.added_token(len(vocab) + i, name, special=True)
-        for i, name in enumerate(names)
+        gguf_tokenizer.added_token(len(ids) + i, name, special=True) for i, name in enumerate(names)
     ]
-    return gguf_tokenizer.byte_level_tokenizer_json(vocab, merges, "qwen2", added, None)
+    return gguf_tokenizer.byte_level_tokenizer_json(ids, pairs, pre, added, None)
 
 
-def make_tokenizers(shared: pathlib.Path, out: pathlib.Path, extra: list[str]) -> None:
-    folder = shared / "tokenizers"
+def make_tokenizers(options: argparse.Namespace) -> None:
+    out, folder = options.out, options.shared / "tokenizers"
     for name in ("starcoder", "llama-spm"):
         path = folder / f"ggml-vocab-{name}.gguf"
         if path.exists():
             write(out / name / "tokenizer.json", from_gguf(path))
         else:
             print(f"{path} is missing: no {name}")
-    if (folder / "qwen2").exists():
-        write(out / "qwen2" / "tokenizer.json", qwen2(folder / "qwen2"))
-    for item in extra:
+    qwen2 = folder / "qwen2"
+    if qwen2.exists():
+        names = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+        made = from_vocab_files(qwen2 / "vocab.json", qwen2 / "merges.txt", "qwen2", names)
+        write(out / "qwen2" / "tokenizer.json", made)
+    if options.llama3:
+        llama3 = options.llama3
+        names = ["<|begin_of_text|>", "<|end_of_text|>"]
+        made = from_vocab_files(llama3 / "encoder.json", llama3 / "vocab.bpe", "llama-bpe", names)
+        write(out / "llama-bpe" / "tokenizer.json", made)
+    for item in options.gguf:
         name, _, path = item.partition("=")
         write(out / name / "tokenizer.json", from_gguf(pathlib.Path(path)))
 
@@ -181,11 +188,12 @@ def main() -> None:
     parser.add_argument("--shared", type=pathlib.Path, help="folder that holds tokenizers/, models/")
     parser.add_argument("--out", type=pathlib.Path, default=REPOSITORY / "build" / "tokenizers")
     parser.add_argument("--gguf", action="append", default=[], metavar="NAME=FILE")
+    parser.add_argument("--llama3", type=pathlib.Path, metavar="DIR")
     options = parser.parse_args()
     if options.what != "golden" and options.shared is None:
         parser.error(f"{options.what} needs --shared")
     if options.what == "tokenizers":
-        make_tokenizers(options.shared, options.out, options.gguf)
+        make_tokenizers(options)
     elif options.what == "repository":
         make_repository(options.shared)
     else:

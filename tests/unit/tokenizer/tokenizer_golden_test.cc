@@ -107,7 +107,7 @@ TEST_P(GoldenTest, TakesHostileText) {
 INSTANTIATE_TEST_SUITE_P(All, GoldenTest,
                          testing::Values("gpt-2", "stories260k", "stories260k-added",
                                          "stories260k-metaspace", "starcoder", "llama-spm", "qwen2",
-                                         "smollm2"),
+                                         "smollm2", "llama-bpe"),
                          [](const auto& param_info) {
                            std::string name = param_info.param;
                            std::replace(name.begin(), name.end(), '-', '_');
@@ -137,7 +137,8 @@ TEST_P(LlamaCppVectorTest, AllIdsAgree) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, LlamaCppVectorTest, testing::Values("gpt-2", "starcoder"),
+INSTANTIATE_TEST_SUITE_P(All, LlamaCppVectorTest,
+                         testing::Values("gpt-2", "starcoder", "llama-bpe"),
                          [](const auto& param_info) {
                            std::string name = param_info.param;
                            std::replace(name.begin(), name.end(), '-', '_');
