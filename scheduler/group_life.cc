@@ -1,4 +1,5 @@
 // Groups come up with empty pools and go down with everything they held. See scheduler_state.h.
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -43,13 +44,31 @@ void Scheduler::State::GroupUp(Group& group, const GroupShape& shape, absl::Time
   group.pages.assign(shape.ranks.size(), {});
   if (group.tokens_max == tokens_max_before && shape.vocab == vocab_before) return;
 
-  std::vector<std::pair<LiveRequest*, absl::Status>> refused;
-  for (const auto& [order, live] : waiting) {
-    if (absl::Status status = CheckFits(live->request, groups); !status.ok()) {
-      refused.emplace_back(live, std::move(status));
+  Retier(now);
+}
+
+// Capacities changed: the queue is sorted anew, and who fits nowhere any more is refused.
+void Scheduler::State::Retier(absl::Time now) {
+  std::vector<int64_t> longest;
+  for (const Group& group : groups) {
+    if (group.known) longest.push_back(group.tokens_max);
+  }
+  std::sort(longest.begin(), longest.end());
+  longest.erase(std::unique(longest.begin(), longest.end()), longest.end());
+  waiting.SetTiers(std::move(longest));
+
+  std::vector<std::pair<LiveRequest*, absl::Status>> ended;
+  for (size_t tier = 0; tier < waiting.tiers(); ++tier) {
+    for (const auto& [order, live] : waiting.tier(tier)) {
+      absl::Status status = CheckFits(live->request, groups);
+      if (!status.ok() || !live->work_left()) ended.emplace_back(live, std::move(status));
     }
   }
-  for (auto& [live, status] : refused) {
+  for (auto& [live, status] : ended) {
+    if (status.ok()) {
+      Complete(*live, now);
+      continue;
+    }
     marks.Visit(Mark::kRefusedAfterGroupUp);
     ++stats.refused_invalid;
     Fail(*live, std::move(status), now);

@@ -30,9 +30,7 @@ void Scheduler::State::Submit(Request request, absl::Time now) {
   const OrderKey order{request.priority, next_arrival++};
   LiveRequest& live = requests.Add(std::move(request), order);
   waiting.Add(live);
-  if (live.tokens_left() > 0 || live.scores_left()) return;
-  marks.Visit(Mark::kFinishedAtOnce);
-  Complete(live, now);
+  if (waiting.tiers() > 1 && !live.work_left()) Complete(live, now);  // else Retier() looks again
 }
 
 void Scheduler::State::Refuse(const Request& request, absl::Status status,
@@ -94,6 +92,7 @@ void Scheduler::State::Fail(LiveRequest& live, absl::Status status, absl::Time n
 }
 
 void Scheduler::State::Complete(LiveRequest& live, absl::Time now) {
+  if (!live.running()) marks.Visit(Mark::kFinishedAtOnce);
   const bool stopped = live.emitted_tokens() < live.request.max_tokens;
   TokenEvent event;
   event.finish = stopped ? FinishReason::kStop : FinishReason::kLength;

@@ -2,10 +2,12 @@
 // requests, in order, with a bounded look past those that do not fit now. See scheduler_state.h.
 #include <algorithm>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "base/check.h"
 #include "scheduler/admission.h"
+#include "scheduler/admission_round.h"
 #include "scheduler/page_reservation.h"
 #include "scheduler/planted_bug.h"
 #include "scheduler/router.h"
@@ -14,8 +16,6 @@
 namespace headgate {
 namespace {
 
-// Waiting requests that may be skipped in one go because nothing has room for them.
-constexpr int64_t kSkippedMax = 16;
 // Admissions past the first of the queue before the groups that could serve it are kept for it.
 constexpr int64_t kPassedOverMax = 64;
 
@@ -25,6 +25,25 @@ int64_t PrefillBacklog(const Group& group) {
     tokens += std::max<int64_t>(0, sequence->prefill_left());
   }
   return tokens;
+}
+
+// Which groups may take a request now, and how much prefill they have before them.
+struct OpenGroups {
+  std::vector<uint8_t> open;     // by group
+  std::vector<int64_t> backlog;  // by group, tokens
+  std::vector<uint8_t> served;   // by tier of the queue: some open group serves it
+
+  bool any() const { return std::find(open.begin(), open.end(), uint8_t{1}) != open.end(); }
+};
+
+void FindServed(const WaitingQueue& waiting, std::span<const Group> groups, OpenGroups& state) {
+  state.served.assign(waiting.tiers(), 0);
+  for (size_t i = 0; i < groups.size(); ++i) {
+    if (state.open[i] == 0) continue;
+    for (size_t tier = 0; tier < waiting.tiers(); ++tier) {
+      state.served[tier] |= waiting.Serves(groups[i].tokens_max, tier);
+    }
+  }
 }
 
 }  // namespace
@@ -55,45 +74,47 @@ void Scheduler::State::ReserveRunning(Group& group) {
   }
 }
 
+bool Scheduler::State::HasRoom(const Group& group, int64_t backlog) const {
+  // More sequences than step tokens could not all decode; more prefill than the pipeline takes only
+  // holds pages.
+  return group.up && !group.starving &&
+         group.running.size() < std::min(config.running_limit, config.step_tokens) &&
+         backlog < config.step_tokens * config.steps_in_flight;
+}
+
 void Scheduler::State::AdmitWaiting() {
   if (waiting.empty()) return;
-  const int64_t running_max = std::min(config.running_limit, config.step_tokens);
-  const int64_t backlog_max = config.step_tokens * config.steps_in_flight;
-  std::vector<uint8_t> open(groups.size(), 0);
-  std::vector<int64_t> backlog(groups.size(), 0);
-  for (size_t i = 0; i < groups.size(); ++i) {
-    const Group& group = groups[i];
-    backlog[i] = PrefillBacklog(group);
-    open[i] = group.up && !group.starving && group.running.size() < running_max &&
-              backlog[i] < backlog_max;
+  OpenGroups state;
+  for (const Group& group : groups) {
+    state.backlog.push_back(PrefillBacklog(group));
+    state.open.push_back(HasRoom(group, state.backlog.back()));
   }
-  int64_t skipped = 0;
+  FindServed(waiting, groups, state);
+  AdmissionRound round(waiting);
   LiveRequest* first_skipped = nullptr;
-  LiveRequest* live = waiting.First();
-  while (live != nullptr && skipped < kSkippedMax &&
-         std::find(open.begin(), open.end(), uint8_t{1}) != open.end()) {
-    LiveRequest* const next = waiting.After(live->order);
-    if (const std::optional<size_t> choice = ChooseGroup(*live, groups, open)) {
+  while (LiveRequest* live = state.any() ? round.Next(state.served) : nullptr) {
+    if (PlantedBug(Bug::kHeadBlocks) && live != waiting.First()) return;
+    const std::optional<size_t> choice = ChooseGroup(*live, groups, state.open);
+    if (!choice.has_value()) {
+      round.Skip();
+      if (first_skipped == nullptr) first_skipped = live;
+    } else {
       Group& group = groups[*choice];
       Admit(*live, group);
-      if (first_skipped != nullptr) {
+      state.backlog[*choice] += group.running.Find(live->sequence)->prefill_tokens;
+      state.open[*choice] = HasRoom(group, state.backlog[*choice]);
+      if (first_skipped != nullptr && first_skipped->tokens_max() <= group.tokens_max) {
         marks.Visit(Mark::kLookedPastHead);
         ++first_skipped->passed_over;
       }
-      backlog[*choice] += group.running.Find(live->sequence)->prefill_tokens;
-      open[*choice] = group.running.size() < running_max && backlog[*choice] < backlog_max;
-    } else {
-      ++skipped;
-      if (PlantedBug(Bug::kHeadBlocks)) return;
-      if (first_skipped == nullptr) first_skipped = live;
     }
     if (first_skipped != nullptr && first_skipped->passed_over >= kPassedOverMax) {
       marks.Visit(Mark::kHeadClosesGroups);
       for (size_t i = 0; i < groups.size(); ++i) {
-        if (first_skipped->tokens_max() <= groups[i].tokens_max) open[i] = 0;
+        if (first_skipped->tokens_max() <= groups[i].tokens_max) state.open[i] = 0;
       }
     }
-    live = next;
+    FindServed(waiting, groups, state);
   }
 }
 

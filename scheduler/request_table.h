@@ -46,6 +46,8 @@ struct LiveRequest {
   bool scores_left() const {
     return request.score && static_cast<int64_t>(prompt_logprobs.size()) < prompt_tokens() - 1;
   }
+  // False: a replay of a complete stream, or a score of a single token.
+  bool work_left() const { return tokens_left() > 0 || scores_left(); }
 };
 
 class RequestTable {

@@ -41,12 +41,14 @@ struct Scheduler::State {
 
   // group_life.cc
   void GroupUp(Group& group, const GroupShape& shape, absl::Time now);
+  void Retier(absl::Time now);
   void GroupDown(Group& group);
 
   // page_supply.cc
   bool CanPlan(const Group& group) const;
   bool AnyCanPlan() const;
   void ReserveRunning(Group& group);
+  bool HasRoom(const Group& group, int64_t backlog) const;
   void AdmitWaiting();
   void Admit(LiveRequest& live, Group& group);
   void Preempt(Group& group, Sequence& sequence);
