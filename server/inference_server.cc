@@ -1,0 +1,107 @@
+#include "server/inference_server.h"
+
+#include <grpcpp/health_check_service_interface.h>
+
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "proto/link.h"
+
+namespace headgate {
+namespace {
+
+absl::Status Check(const InferenceServerOptions& options) {
+  if (options.model.name.empty() || !(options.model.max_positions > 1) ||
+      !(options.model.vocab > 0)) {
+    return absl::InvalidArgumentError("server: the model needs a name, positions and a vocabulary");
+  }
+  RETURN_IF_ERROR(
+      CheckMayBePlain(options.scheduler.address, options.scheduler.credentials != nullptr));
+  return CheckMayBePlain(options.listen, options.credentials != nullptr);
+}
+
+}  // namespace
+
+InferenceServer::InferenceServer(const InferenceServerOptions& options, PromptEncoder encoder)
+    : model_name_(options.model.name),
+      calls_(std::make_unique<CallContext>(options.model, options.limits, std::move(encoder))),
+      service_(*calls_) {
+  calls_->pool = std::make_unique<WorkPool>(options.tokenize_threads, options.tokenize_queue_limit);
+}
+
+absl::StatusOr<std::unique_ptr<InferenceServer>> InferenceServer::Start(
+    InferenceServerOptions options, std::shared_ptr<const Tokenizer> tokenizer,
+    std::shared_ptr<const ChatFormat> chat_format) {
+  RETURN_IF_ERROR(Check(options));
+  std::unique_ptr<InferenceServer> server(
+      new InferenceServer(options, PromptEncoder(std::move(tokenizer), std::move(chat_format))));
+  InferenceServer* const self = server.get();
+  // Before serving: calls use the link. Health is told once the server is there.
+  server->calls_->link =
+      std::make_unique<SchedulerLink>(options.scheduler, [self](bool) { self->UpdateHealth(); });
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::ServerBuilder builder;
+  SetPublicLimits(builder);
+  builder.AddListeningPort(
+      options.listen, options.credentials ? options.credentials : grpc::InsecureServerCredentials(),
+      &server->port_);
+  builder.RegisterService(&server->service_);
+  std::unique_ptr<grpc::Server> built = builder.BuildAndStart();
+  if (built == nullptr) {
+    return absl::UnavailableError(absl::StrCat("server: cannot listen on '", options.listen,
+                                               "': is it taken, or the folder missing?"));
+  }
+  if (absl::StartsWith(options.listen, "unix")) server->port_ = 0;
+  {
+    std::lock_guard lock(server->health_mutex_);
+    server->server_ = std::move(built);
+  }
+  server->UpdateHealth();
+  return server;
+}
+
+InferenceServer::~InferenceServer() {
+  Drain(absl::ZeroDuration());
+  {
+    std::lock_guard lock(health_mutex_);
+    server_.reset();
+  }
+  calls_->link.reset();  // its thread may be telling us about readiness
+}
+
+void InferenceServer::UpdateHealth() {
+  std::lock_guard lock(health_mutex_);
+  if (server_ == nullptr) return;
+  grpc::HealthCheckServiceInterface* const health = server_->GetHealthCheckService();
+  const bool serving = ready() && !calls_->draining;
+  health->SetServingStatus("", serving);
+  health->SetServingStatus(model_name_, serving);
+}
+
+void InferenceServer::Drain(absl::Duration grace) {
+  if (drained_) return;
+  drained_ = true;
+  calls_->draining = true;
+  UpdateHealth();
+  if (server_ != nullptr) {
+    server_->Shutdown(absl::ToChronoTime(absl::Now() + grace));
+    server_->Wait();
+  }
+}
+
+ServerStats InferenceServer::Stats() const {
+  ServerStats stats = calls_->counters.Stats();
+  const SchedulerLinkState link = calls_->link->State();
+  stats.scheduler_attached = link.attached ? 1 : 0;
+  stats.scheduler_reconnects = link.reconnects;
+  stats.replays = link.replays;
+  stats.stale_messages = link.stale_messages;
+  stats.queues = {{"live_requests", link.live, link.live_limit},
+                  {"scheduler_unsent", link.unsent, 4 * link.live_limit + 16},
+                  calls_->pool->Stats()};
+  return stats;
+}
+
+}  // namespace headgate

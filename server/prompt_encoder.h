@@ -1,0 +1,38 @@
+// From what a request gives (text, chat or token ids) to the model's tokens. Immutable: any thread.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/ids.h"
+#include "headgate/v1/inference.pb.h"
+#include "server/chat_format.h"
+#include "server/tokenizer/tokenizer.h"
+
+namespace headgate {
+
+class PromptEncoder final {
+ public:
+  // `chat_format` null = the model has none.
+  PromptEncoder(std::shared_ptr<const Tokenizer> tokenizer,
+                std::shared_ptr<const ChatFormat> chat_format)
+      : tokenizer_(std::move(tokenizer)), chat_format_(std::move(chat_format)) {}
+
+  // INVALID_ARGUMENT for what the client can change. REQUIRES: Validate passed.
+  absl::StatusOr<std::vector<TokenId>> Encode(const v1::GenerateRequest& request) const;
+  absl::StatusOr<std::vector<TokenId>> Encode(const v1::ScoreRequest& request) const;
+  absl::StatusOr<std::vector<TokenId>> Encode(const v1::TokenizeRequest& request) const;
+
+  const Tokenizer& tokenizer() const { return *tokenizer_; }
+  bool has_chat_template() const { return chat_format_ != nullptr; }
+
+ private:
+  absl::StatusOr<std::vector<TokenId>> EncodeText(const std::string& text) const;
+  absl::StatusOr<std::vector<TokenId>> EncodeChat(const v1::ChatMessages& chat) const;
+
+  std::shared_ptr<const Tokenizer> tokenizer_;
+  std::shared_ptr<const ChatFormat> chat_format_;
+};
+
+}  // namespace headgate
