@@ -1,0 +1,13 @@
+// SchedulerStats as Prometheus families; docs/metrics.md lists them. Pure; any thread.
+#pragma once
+
+#include <string>
+
+#include "base/stats.h"
+#include "metrics/exporter.h"
+
+namespace headgate {
+
+MetricFamilies SchedulerFamilies(const SchedulerStats& stats, const std::string& model_name);
+
+}  // namespace headgate
