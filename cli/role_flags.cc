@@ -1,8 +1,16 @@
 #include "cli/role_flags.h"
 
+#include <filesystem>
+
 #include "absl/strings/str_cat.h"
 
 namespace headgate {
+
+std::string FolderName(const std::string& path) {
+  std::filesystem::path folder(path);
+  if (!folder.has_filename()) folder = folder.parent_path();
+  return folder.filename().string();
+}
 
 void LogFlags::Add(CLI::App& app) {
   app.add_option("--log-level", level, "trace, debug, info, warn, error or off")

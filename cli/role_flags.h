@@ -8,6 +8,9 @@
 
 namespace headgate {
 
+// The last folder of a path: "models/SmolLM2/" -> "SmolLM2". The default name of a model.
+std::string FolderName(const std::string& path);
+
 struct LogFlags {
   std::string level = "info";
 

@@ -23,6 +23,7 @@ struct Flags {
   int64_t step_tokens = 512;
   std::string rendezvous_dir;
   std::string metrics;
+  std::string model_name;
 };
 
 SchedulerServerOptions Options(const Flags& flags) {
@@ -47,8 +48,8 @@ absl::Status RunScheduler(const Flags& flags) {
   ASSIGN_OR_RETURN(const auto server, SchedulerServer::Start(Options(flags)));
   std::unique_ptr<MetricsExporter> exporter;
   if (!flags.metrics.empty()) {
-    ASSIGN_OR_RETURN(exporter, MetricsExporter::Start(flags.metrics, [&server] {
-                       return SchedulerFamilies(server->Stats());
+    ASSIGN_OR_RETURN(exporter, MetricsExporter::Start(flags.metrics, [&server, &flags] {
+                       return SchedulerFamilies(server->Stats(), flags.model_name);
                      }));
   }
   const StatusWriter status(flags.role.status_fd, absl::Milliseconds(50), [] {
@@ -81,6 +82,7 @@ void AddSchedulerCommand(CLI::App& app, Run& run) {
                    "folder in which the ranks of a group meet")
       ->required();
   scheduler->add_option("--metrics-listen", flags->metrics, "host:port of the Prometheus page");
+  scheduler->add_option("--model-name", flags->model_name, "label model_name of the metrics");
   flags->scheduler.Add(*scheduler);
   flags->log.Add(*scheduler);
   scheduler->callback([flags, &run] { run = [flags] { return RunScheduler(*flags); }; });

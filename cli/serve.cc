@@ -104,6 +104,7 @@ UnitSpec SchedulerUnit(const ServeFlags& flags, const std::string& self, const R
   process.argv.push_back(absl::StrCat("--metrics-listen=", metrics));
   process.argv.push_back(absl::StrCat("--rendezvous-dir=", run.path()));
   process.argv.push_back(absl::StrCat("--step-tokens=", flags.worker.step_tokens));
+  process.argv.push_back(absl::StrCat("--model-name=", flags.server.model_name));
   for (int group = 0; group < flags.groups; ++group) {
     std::string ranks;
     for (int rank = 0; rank < flags.ranks; ++rank) {
@@ -134,6 +135,7 @@ absl::Status Serve(ServeFlags flags) {
                      ": no such folder; give one in the Hugging Face layout, or "
                      "convert a GGUF with tools/convert_gguf"));
   }
+  if (flags.server.model_name.empty()) flags.server.model_name = FolderName(flags.worker.model);
   if (flags.worker.threads == 0) {
     const int cores = static_cast<int>(std::thread::hardware_concurrency());
     flags.worker.threads = std::max(1, cores / (flags.ranks * flags.groups));

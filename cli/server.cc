@@ -29,13 +29,6 @@ struct Flags {
   int status_fd = -1;
 };
 
-// "models/SmolLM2/" -> "SmolLM2".
-std::string FolderName(const std::string& path) {
-  std::filesystem::path folder(path);
-  if (!folder.has_filename()) folder = folder.parent_path();
-  return folder.filename().string();
-}
-
 absl::StatusOr<InferenceServerOptions> Options(const Flags& flags) {
   ASSIGN_OR_RETURN(const ModelShape shape, ReadModelConfig(flags.model));
   InferenceServerOptions options;
