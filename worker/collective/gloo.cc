@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "base/check.h"
 #include "base/status_macros.h"
 
@@ -197,11 +198,21 @@ void IgnoreBrokenPipes() {
 }
 
 // Waits for all ranks with the long timeout, so that connecting can use the short one.
-void AwaitPeers(gloo::rendezvous::Store& store, const GlooOptions& options) {
-  store.set(absl::StrCat("here/", options.rank), {'1'});
+absl::Status AwaitPeers(gloo::rendezvous::Store& store, const GlooOptions& options) {
+  constexpr std::chrono::milliseconds kSlice(200);
+  RETURN_IF_ERROR(
+      Guard("announcing itself", [&] { store.set(absl::StrCat("here/", options.rank), {'1'}); }));
   std::vector<std::string> keys;
   for (int rank = 0; rank < options.size; ++rank) keys.push_back(absl::StrCat("here/", rank));
-  store.wait(keys, absl::ToChronoMilliseconds(options.meet_timeout));
+  const absl::Time deadline = absl::Now() + options.meet_timeout;
+  while (true) {
+    const absl::Status met = Guard("waiting for peers", [&] { store.wait(keys, kSlice); });
+    if (met.ok()) return met;
+    if (options.cancelled && options.cancelled()) {
+      return absl::CancelledError("gloo: meeting the other ranks was cancelled");
+    }
+    if (absl::Now() >= deadline) return met;
+  }
 }
 
 }  // namespace
@@ -210,6 +221,7 @@ absl::StatusOr<std::unique_ptr<Collective>> MakeGlooCollective(const GlooOptions
   RETURN_IF_ERROR(Check(options));
   IgnoreBrokenPipes();
   std::unique_ptr<Collective> collective;
+  absl::Status met;
   RETURN_IF_ERROR(Guard("meeting the other ranks", [&] {
     gloo::transport::tcp::attr listen;
     listen.hostname = options.host;
@@ -217,7 +229,8 @@ absl::StatusOr<std::unique_ptr<Collective>> MakeGlooCollective(const GlooOptions
     gloo::rendezvous::FileStore folder(options.rendezvous);
     const std::string epoch = absl::StrCat("epoch-", options.epoch);
     gloo::rendezvous::PrefixStore root(epoch, folder);
-    AwaitPeers(root, options);
+    met = AwaitPeers(root, options);
+    if (!met.ok()) return;
     const auto connect = [&](const char* name) {
       gloo::rendezvous::PrefixStore store(absl::StrCat(epoch, "-", name), folder);
       auto context = std::make_shared<gloo::rendezvous::Context>(options.rank, options.size);
@@ -229,6 +242,7 @@ absl::StatusOr<std::unique_ptr<Collective>> MakeGlooCollective(const GlooOptions
     GlooContext large = connect("large");
     collective = std::make_unique<GlooCollective>(std::move(small), std::move(large));
   }));
+  RETURN_IF_ERROR(met);
   return collective;
 }
 

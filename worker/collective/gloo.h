@@ -9,6 +9,7 @@
 // go through synchronous pairs, and large all-reduces through Gloo's ring.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -27,10 +28,13 @@ struct GlooOptions {
   std::string host = "127.0.0.1";  // name or address on which this rank listens
   absl::Duration meet_timeout = absl::Seconds(120);  // for the peers to appear (they load weights)
   absl::Duration timeout = absl::Seconds(30);        // for any one call
+  std::function<bool()>
+      cancelled;  // asked a few times a second while peers are missing; may be null
 };
 
 // INVALID_ARGUMENT for options out of range or a missing folder, UNAVAILABLE when the peers do not
-// appear or cannot be reached. The process ignores SIGPIPE from now on, unless it handles it.
+// appear or cannot be reached, CANCELLED. The process ignores SIGPIPE from now on, unless it
+// handles it.
 absl::StatusOr<std::unique_ptr<Collective>> MakeGlooCollective(const GlooOptions& options);
 
 }  // namespace headgate

@@ -176,7 +176,6 @@ absl::Status Loader::LoadEmbedding() {
 absl::StatusOr<LoadedWeights> LoadWeights(const Checkpoint& checkpoint, const ModelShape& shape,
                                           const RankShard& shard, const WeightFormats& formats,
                                           Backend& backend, const LoadProgress& progress) {
-  RETURN_IF_ERROR(CheckWeights(checkpoint, shape));
   Loader loader(checkpoint, shape, shard, formats, backend);
   // The embedding counts as one layer.
   const double parts = static_cast<double>(shape.layers + 1);

@@ -25,8 +25,8 @@ struct LoadedWeights {
   int matrices_as_stored = 0;  // of them: kept the stored format because the wanted one did not fit
 };
 
-// FAILED_PRECONDITION names the first missing or misshaped tensor; other errors are the files' and
-// the backend's. Reads a layer at a time: host memory stays near that of one embedding.
+// REQUIRES: CheckWeights(checkpoint, shape) passed. Errors are the files' and the backend's. Reads
+// a layer at a time: host memory stays near that of one embedding.
 absl::StatusOr<LoadedWeights> LoadWeights(const Checkpoint& checkpoint, const ModelShape& shape,
                                           const RankShard& shard, const WeightFormats& formats,
                                           Backend& backend, const LoadProgress& progress);

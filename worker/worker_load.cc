@@ -1,0 +1,168 @@
+// How a worker comes to be: files, policy, shard, weights, pages. See worker.h.
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "kvstore/head_placement.h"
+#include "worker/cpu/cpu_backend.h"
+#include "worker/format/checkpoint.h"
+#include "worker/format/model_config.h"
+#include "worker/format/weight_plan.h"
+#include "worker/model/shard.h"
+#include "worker/model/weight_loader.h"
+#include "worker/worker.h"
+
+namespace headgate {
+namespace {
+
+absl::Status CheckOptions(const WorkerOptions& options) {
+  if (!(1 <= options.ranks && 0 <= options.rank && options.rank < options.ranks)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("worker: rank ", options.rank, " of ", options.ranks));
+  }
+  if (!(1 <= options.step_tokens_max && options.step_tokens_max <= 65536)) {
+    return absl::InvalidArgumentError(absl::StrCat("worker: ", options.step_tokens_max,
+                                                   " tokens a step; 1 to 65536 are possible"));
+  }
+  if (!(options.positions_max >= 0 && options.pages.memory_bytes >= 0)) {
+    return absl::InvalidArgumentError("worker: a negative limit of positions or page memory");
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const WorkerOptions& options) {
+  CpuBackendOptions cpu;
+  cpu.threads = options.threads;
+  if (options.isa != "auto") {
+    ASSIGN_OR_RETURN(cpu.isa_max, IsaFromName(options.isa));
+  }
+  return MakeCpuBackend(cpu);
+}
+
+std::string FolderName(const std::string& path) {
+  const std::filesystem::path normal = std::filesystem::path(path + "/.").lexically_normal();
+  return normal.parent_path().filename().string();
+}
+
+}  // namespace
+
+struct Worker::Headers {
+  Checkpoint checkpoint;
+  WeightFormats formats;
+  PolicyBundle policy;
+};
+
+absl::StatusOr<std::unique_ptr<Worker>> Worker::Create(const WorkerOptions& options,
+                                                       const Progress& progress) {
+  RETURN_IF_ERROR(CheckOptions(options));
+  std::unique_ptr<Worker> worker(new Worker(options));
+  RETURN_IF_ERROR(worker->Load(progress));
+  return worker;
+}
+
+absl::Status Worker::Check(const WorkerOptions& options) {
+  RETURN_IF_ERROR(CheckOptions(options));
+  Worker worker(options);
+  if (options.isa != "auto") RETURN_IF_ERROR(IsaFromName(options.isa).status());
+  return worker.ReadHeaders().status();
+}
+
+absl::StatusOr<Worker::Headers> Worker::ReadHeaders() {
+  ASSIGN_OR_RETURN(shape_, ReadModelConfig(options_.model_dir));
+  RETURN_IF_ERROR(LimitPositions());
+  ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::Open(options_.model_dir));
+  RETURN_IF_ERROR(CheckWeights(checkpoint, shape_));
+  ASSIGN_OR_RETURN(const WeightFormats formats,
+                   ChooseWeightFormats(options_.weights, options_.model_dir));
+  ASSIGN_OR_RETURN(PolicyBundle policy, LoadPolicy());
+  return Headers{std::move(checkpoint), formats, std::move(policy)};
+}
+
+absl::Status Worker::Load(const Progress& progress) {
+  progress("reading headers", 0.0);
+  ASSIGN_OR_RETURN(const Headers headers, ReadHeaders());
+  const PolicyBundle& policy = headers.policy;
+  policy_id_ = policy.id;
+  ASSIGN_OR_RETURN(const HeadPlacement placement,
+                   PlaceHeads(policy.rows, shape_.kv_heads, options_.ranks));
+  const KvLayout layout =
+      MakeKvLayout(options_.page_tokens, shape_.head_dim, options_.page_dtype,
+                   RowsOfRank(placement, options_.rank, policy.rows, shape_.kv_heads));
+  RETURN_IF_ERROR(ValidateKvLayout(layout));
+
+  ASSIGN_OR_RETURN(backend_, MakeBackend(options_));
+  RankShard shard = MakeRankShard(shape_, placement, options_.rank, options_.ranks);
+  ASSIGN_OR_RETURN(LoadedWeights loaded,
+                   LoadWeights(headers.checkpoint, shape_, shard, headers.formats, *backend_,
+                               [&](double done) { progress("packing weights", done); }));
+  weights_note_ = absl::StrCat(loaded.matrices, " matrices, ", loaded.bytes >> 20, " MiB");
+  if (loaded.matrices_as_stored > 0) {
+    spdlog::warn("worker: {} of {} matrices keep their stored format: inputs are no multiple of 32",
+                 loaded.matrices_as_stored, loaded.matrices);
+  }
+  ASSIGN_OR_RETURN(transformer_,
+                   Transformer::Create(shape_, std::move(shard), std::move(loaded.weights),
+                                       options_.step_tokens_max, *backend_));
+  // Last, so that a share of the free memory is a share of what is left.
+  ASSIGN_OR_RETURN(pages_total_, CountPages(options_.pages, layout, options_.ranks));
+  RETURN_IF_ERROR(backend_->CreatePages(layout, pages_total_));
+  ASSIGN_OR_RETURN(store_, PageStore::Create(layout, pages_total_));
+  sequences_ = std::make_unique<SequenceTable>(
+      PlanLimits{shape_.vocab, positions_max_, options_.step_tokens_max});
+  progress("loaded", 1.0);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<PolicyBundle> Worker::LoadPolicy() const {
+  const PolicyTarget target{shape_.layers, shape_.kv_heads, options_.page_tokens};
+  if (options_.policy_dir.empty()) return FullPolicy(target);
+  return LoadPolicyBundle(options_.policy_dir, options_.policy, target);
+}
+
+// Sliding-window attention is not computed: within the window it is full attention, and beyond it
+// the model would see what it never saw in training.
+absl::Status Worker::LimitPositions() {
+  positions_max_ = shape_.max_positions;
+  if (options_.positions_max > 0) positions_max_ = std::min(positions_max_, options_.positions_max);
+  if (shape_.sliding_window > 0 && !(positions_max_ <= shape_.sliding_window)) {
+    return absl::UnimplementedError(absl::StrCat(
+        options_.model_dir, ": ", shape_.architecture, " with sliding_window ",
+        shape_.sliding_window, " below its ", positions_max_,
+        " positions is not supported; limit the positions to ", shape_.sliding_window));
+  }
+  return absl::OkStatus();
+}
+
+// Everything that must be the same on all ranks, beyond what the scheduler compares.
+std::string Worker::Agreement() const {
+  return absl::StrCat(shape_.architecture, " ", shape_.layers, " ", shape_.hidden, " ",
+                      shape_.intermediate, " ", shape_.heads, " ", shape_.kv_heads, " ",
+                      shape_.head_dim, " ", shape_.vocab, " ", shape_.rope.theta, " policy ",
+                      policy_id_, " weights ", options_.weights, " page ", options_.page_tokens,
+                      " ", std::string(DTypeName(options_.page_dtype)), " limits ", positions_max_,
+                      " ", options_.step_tokens_max);
+}
+
+RankProfile Worker::Profile() const {
+  RankProfile profile;
+  profile.shape.pages_total = pages_total_;
+  profile.shape.page_bytes = static_cast<uint64_t>(store_->layout().page_bytes());
+  profile.shape.rows = CountRowGroups(store_->layout());
+  profile.page_tokens = options_.page_tokens;
+  profile.max_positions = positions_max_;
+  profile.vocab = shape_.vocab;
+  profile.model =
+      options_.model_name.empty() ? FolderName(options_.model_dir) : options_.model_name;
+  return profile;
+}
+
+std::string Worker::Describe() const {
+  return absl::StrCat(backend_->Describe(), "; ", weights_note_, "; ", pages_total_, " pages of ",
+                      store_->layout().page_bytes(), " bytes, policy ", policy_id_);
+}
+
+}  // namespace headgate
