@@ -15,7 +15,7 @@ enum class Bug {
   kPendingCountedFree = 3,  // vllm-ascend#16315: released pages counted before their step is done
   kLeakOnCancel = 4,        // vllm#46283: cancel in an odd state keeps the pages
   kLateResultAborts = 5,    // LMCache#4185: a result for a cancelled sequence is a failed assertion
-  kNoEpochCheck = 6,        // results of a dead group's epoch are applied
+  kNoEpochCheck = 6,        // results of a dead group's epoch are applied (nor are ids compared)
   kNoFence = 7,             // one finished step frees what later steps release
   kOldestPreempted = 8,     // livelock: the request that should finish first is preempted
   kTokenRepeated = 9,       // a resumed sequence samples the last emitted token again

@@ -32,7 +32,7 @@ bool Scheduler::State::Expected(const Group& group, std::span<const StepResult> 
     const bool same =
         std::equal(chunks.begin(), chunks.end(), result.sequences.begin(), result.sequences.end(),
                    [](const ChunkInFlight& chunk, const SequenceResult& from) {
-                     return chunk.sequence == from.sequence;
+                     return PlantedBug(Bug::kNoEpochCheck) || chunk.sequence == from.sequence;
                    });
     if (same) continue;
     marks.Visit(Mark::kMalformedResult);

@@ -35,6 +35,13 @@ void Simulation::SendPlan(GroupPlan plan) {
   }
   if (!group.model.alive()) return;  // lost: nobody has noticed the death yet
   Check(group.model.Receive(plan.plan, book_));
+  for (size_t i = 0; i < kept_.size() && FaultsOn(); ++i) {
+    // The worst moment for a result of an earlier life: when the step of the same number is
+    // awaited.
+    const StepResult& late = kept_[i].by_rank[0];
+    if (kept_[i].group != plan.group || late.step != plan.plan.step) continue;
+    events_.Push(now_us_ + random_.Between(0, 300), EventKind::kLateResult, plan.group, i);
+  }
   Schedule(plan.group);
 }
 
