@@ -169,7 +169,6 @@ void StepLoop::Leave() {
 
 void StepLoop::Fail(const absl::Status& why) {
   ended_ = true;
-  spdlog::error("worker: ends: {}", std::string(why.message()));
   options_.on_fatal(why);
 }
 

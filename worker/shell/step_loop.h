@@ -23,9 +23,9 @@ struct StepLoopOptions {
   absl::Duration meet_timeout = absl::Seconds(120);
   absl::Duration collective_timeout = absl::Seconds(30);
   bool hang_on_peer_loss = false;  // tests: behave like NCCL when a peer dies
-  // Called on the step thread when the process should end: UNAVAILABLE, a peer is gone (after an
-  // error no collective can be used again); INTERNAL, pages are not accounted for; other codes, the
-  // model cannot be loaded. If it returns, the loop ends.
+  // Called on the step thread when the process should log the cause and end: UNAVAILABLE, a peer is
+  // gone (after an error no collective can be used again); INTERNAL, pages are not accounted for;
+  // other codes, the model cannot be loaded. If it returns, the loop ends.
   std::function<void(const absl::Status&)> on_fatal;
 };
 
