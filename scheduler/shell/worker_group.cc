@@ -122,9 +122,7 @@ void WorkerGroup::Open(int rank_index) {
 }
 
 void WorkerGroup::GiveUp(const absl::Status& why, absl::Time now) {
-  spdlog::warn("scheduler: group {} gives up epoch {}: {}", index_, epoch_,
-               absl::StatusCodeToString(why.code()));
-  spdlog::debug("scheduler: group {}: {}", index_, std::string(why.message()));
+  spdlog::warn("scheduler: group {} gives up epoch {}: {}", index_, epoch_, why.ToString());
   for (Rank& rank : ranks_) {
     if (rank.stream) rank.stream->Cancel();
     rank.stream.reset();
@@ -175,7 +173,6 @@ WorkerGroup::Progress WorkerGroup::OnReady(int rank_index, RankReady ready, absl
     if (!other.ready.has_value()) return {};
   }
   if (const absl::Status agreed = CheckAgreement(); !agreed.ok()) {
-    spdlog::error("scheduler: group {}: {}", index_, std::string(agreed.message()));
     GiveUp(agreed, now);
     return {};
   }

@@ -1,0 +1,26 @@
+// Turns SIGINT and SIGTERM into a call, on a thread of its own, while it lives.
+#pragma once
+
+#include <signal.h>
+
+#include <functional>
+#include <thread>
+
+namespace headgate {
+
+class InterruptWatch final {
+ public:
+  // Make it before other threads start: they inherit the blocked signals.
+  explicit InterruptWatch(std::function<void()> on_interrupt);
+  // Signals do again what they did before.
+  ~InterruptWatch();
+
+ private:
+  std::function<void()> on_interrupt_;
+  sigset_t before_;
+  int signal_fd_ = -1;
+  int stop_fd_ = -1;
+  std::thread thread_;
+};
+
+}  // namespace headgate

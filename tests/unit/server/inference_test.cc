@@ -1,0 +1,428 @@
+// The server on a real socket, against a scheduler that can be cut, stopped and made to stutter.
+#include <gmock/gmock.h>
+#include <grpcpp/generic/generic_stub.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <functional>
+#include <random>
+
+#include "grpc/health/v1/health.grpc.pb.h"
+#include "headgate/v1/inference.grpc.pb.h"
+#include "proto/link.h"
+#include "server/inference_server.h"
+#include "tests/unit/server/byte_tokenizer.h"
+#include "tests/unit/server/fake_scheduler.h"
+
+namespace headgate {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+bool WaitFor(const std::function<bool()>& condition, absl::Duration limit = absl::Seconds(20)) {
+  const absl::Time end = absl::Now() + limit;
+  while (absl::Now() < end) {
+    if (condition()) return true;
+    absl::SleepFor(absl::Milliseconds(2));
+  }
+  return condition();
+}
+
+class InferenceTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/hgserverXXXXXX";
+    ASSERT_NE(mkdtemp(name), nullptr);
+    dir_ = name;
+    options_.listen = "unix:" + dir_ + "/server.sock";
+    options_.model = {
+        .name = "m", .max_positions = 512, .vocab = kByteVocab, .end_tokens = {kEndToken}};
+    options_.scheduler.address = "unix:" + dir_ + "/scheduler.sock";
+    options_.scheduler.server_name = "s";
+  }
+
+  void TearDown() override {
+    channel_.reset();
+    server_.reset();
+    scheduler_.reset();
+    std::filesystem::remove_all(dir_);
+  }
+
+  void StartScheduler() {
+    scheduler_ = std::make_unique<FakeScheduler>(options_.scheduler.address);
+  }
+
+  void StartServer(bool wait_ready = true) {
+    auto server = InferenceServer::Start(options_, MakeByteTokenizer(), nullptr);
+    ASSERT_TRUE(server.ok()) << server.status();
+    server_ = *std::move(server);
+    grpc::ChannelArguments args;
+    args.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    channel_ = grpc::CreateCustomChannel(options_.listen, grpc::InsecureChannelCredentials(), args);
+    stub_ = v1::Inference::NewStub(channel_);
+    if (wait_ready) {
+      ASSERT_TRUE(WaitFor([&] { return server_->ready(); }));
+    }
+  }
+
+  struct Answer {
+    grpc::Status status;
+    std::string text;
+    std::vector<int64_t> indices;
+    std::vector<int32_t> tokens;
+    v1::GenerateResponse last;
+    std::optional<uint64_t> seed;
+    std::string pushback;
+  };
+
+  Answer Ask(const v1::GenerateRequest& request, absl::Duration timeout = absl::Seconds(30)) {
+    grpc::ClientContext context;
+    context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
+    Answer answer;
+    auto reader = stub_->Generate(&context, request);
+    v1::GenerateResponse message;
+    while (reader->Read(&message)) {
+      answer.text += message.text();
+      for (const auto& token : message.tokens()) {
+        answer.indices.push_back(token.index());
+        answer.tokens.push_back(token.token_id());
+      }
+      if (message.has_seed()) answer.seed = message.seed();
+      answer.last = message;
+    }
+    answer.status = reader->Finish();
+    const auto& trailers = context.GetServerTrailingMetadata();
+    if (const auto it = trailers.find("grpc-retry-pushback-ms"); it != trailers.end()) {
+      answer.pushback = std::string(it->second.data(), it->second.size());
+    }
+    return answer;
+  }
+
+  static v1::GenerateRequest TextRequest(const std::string& text, int max_tokens = 200) {
+    v1::GenerateRequest request;
+    request.set_text(text);
+    request.set_max_tokens(max_tokens);
+    return request;
+  }
+
+  static void ExpectGapless(const Answer& answer) {
+    for (size_t i = 0; i < answer.indices.size(); ++i) {
+      ASSERT_EQ(answer.indices[i], static_cast<int64_t>(i));
+    }
+  }
+
+  grpc::health::v1::HealthCheckResponse::ServingStatus Health(const std::string& service) {
+    grpc::ClientContext context;
+    grpc::health::v1::HealthCheckRequest request;
+    request.set_service(service);
+    grpc::health::v1::HealthCheckResponse response;
+    const grpc::Status status =
+        grpc::health::v1::Health::NewStub(channel_)->Check(&context, request, &response);
+    return status.ok() ? response.status() : grpc::health::v1::HealthCheckResponse::UNKNOWN;
+  }
+
+  std::string dir_;
+  InferenceServerOptions options_;
+  std::unique_ptr<FakeScheduler> scheduler_;
+  std::unique_ptr<InferenceServer> server_;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<v1::Inference::Stub> stub_;
+};
+
+TEST_F(InferenceTest, StreamsTextUntilTheEndToken) {
+  StartScheduler();
+  scheduler_->set_script("h\xC3\xA9llo \xE2\x82\xAC!");  // multi-byte characters cross tokens
+  StartServer();
+  v1::GenerateRequest request = TextRequest("ask");
+  request.set_logprobs(0);
+  const Answer answer = Ask(request);
+  ASSERT_TRUE(answer.status.ok()) << answer.status.error_message();
+  EXPECT_EQ(answer.text, "h\xC3\xA9llo \xE2\x82\xAC!");
+  EXPECT_EQ(answer.tokens.back(), kEndToken);
+  ExpectGapless(answer);
+  EXPECT_EQ(answer.last.finish_reason(), v1::FINISH_REASON_STOP);
+  EXPECT_EQ(answer.last.usage().prompt_tokens(), 3);
+  EXPECT_EQ(answer.last.usage().output_tokens(), static_cast<int64_t>(answer.tokens.size()));
+  EXPECT_TRUE(answer.seed.has_value());
+  const internal::Request sent = scheduler_->requests().at(0);
+  EXPECT_EQ(sent.prompt_size(), 3);
+  EXPECT_EQ(sent.stop_tokens_size(), 1);
+  EXPECT_EQ(sent.sampling().seed(), *answer.seed);
+  EXPECT_GT(sent.deadline_ms(), 25'000);
+  EXPECT_LE(sent.deadline_ms(), 30'000);
+}
+
+TEST_F(InferenceTest, DefaultsAndLimitsOfARequest) {
+  StartScheduler();
+  scheduler_->set_script(std::string(600, 'a'));
+  StartServer();
+  v1::GenerateRequest request = TextRequest(std::string(500, 'p'), 512);
+  request.set_ignore_eos(true);
+  request.mutable_sampling()->set_seed(7);
+  Answer answer = Ask(request);
+  ASSERT_TRUE(answer.status.ok()) << answer.status.error_message();
+  EXPECT_EQ(answer.tokens.size(), 12u);  // what fits
+  EXPECT_EQ(answer.last.finish_reason(), v1::FINISH_REASON_LENGTH);
+  EXPECT_EQ(scheduler_->requests().at(0).stop_tokens_size(), 0);
+  EXPECT_EQ(*answer.seed, 7u);
+  request = TextRequest("x");
+  request.clear_max_tokens();
+  EXPECT_EQ(Ask(request).tokens.size(), 256u);
+  EXPECT_EQ(Ask(TextRequest(std::string(512, 'p'))).status.error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+TEST_F(InferenceTest, StopStringsEndTheTextAndTheRequest) {
+  StartScheduler();
+  scheduler_->set_script("one STUPID STOP two three");
+  scheduler_->token_us = 1000;
+  StartServer();
+  v1::GenerateRequest request = TextRequest("x");
+  request.add_stop(std::string("STOP"));
+  const Answer answer = Ask(request);
+  ASSERT_TRUE(answer.status.ok());
+  EXPECT_EQ(answer.text, "one STUPID ");
+  EXPECT_EQ(answer.last.finish_reason(), v1::FINISH_REASON_STOP);
+  EXPECT_TRUE(WaitFor([&] { return scheduler_->live() == 0; }));
+  EXPECT_EQ(scheduler_->cancels(), 1u);
+}
+
+TEST_F(InferenceTest, ALostSchedulerIsNotSeenByTheClient) {
+  StartScheduler();
+  const std::string script = "The quick brown fox jumps over the lazy dog, again and again.";
+  scheduler_->set_script(script);
+  scheduler_->token_us = 500;
+  scheduler_->stop_after = 20;
+  StartServer();
+  std::thread saboteur([&] {
+    for (int64_t stop : {40, -1}) {
+      WaitFor([&] { return server_->Stats().tokens_streamed >= 20u; });
+      absl::SleepFor(absl::Milliseconds(30));
+      scheduler_->Stop();
+      scheduler_->stop_after = stop;
+      scheduler_->Listen();
+      if (stop > 0) {
+        WaitFor([&] { return server_->Stats().tokens_streamed >= static_cast<uint64_t>(stop); });
+      }
+    }
+  });
+  const Answer answer = Ask(TextRequest("x"));
+  saboteur.join();
+  ASSERT_TRUE(answer.status.ok()) << answer.status.error_message();
+  EXPECT_EQ(answer.text, script);
+  ExpectGapless(answer);
+  const ServerStats stats = server_->Stats();
+  EXPECT_EQ(stats.scheduler_reconnects, 2u);
+  EXPECT_EQ(stats.replays, 2u);
+  EXPECT_EQ(scheduler_->requests().at(1).emitted_size(), 20);
+}
+
+TEST_F(InferenceTest, RepeatedTokensAreDroppedAndCounted) {
+  StartScheduler();
+  scheduler_->repeat_tokens = true;
+  StartServer();
+  const Answer answer = Ask(TextRequest("x"));
+  EXPECT_EQ(answer.text, "hello");
+  ExpectGapless(answer);
+  EXPECT_EQ(server_->Stats().stale_messages, 6u);
+}
+
+TEST_F(InferenceTest, HealthFollowsTheScheduler) {
+  using Response = grpc::health::v1::HealthCheckResponse;
+  options_.scheduler.attach_wait = absl::Milliseconds(50);
+  StartServer(/*wait_ready=*/false);
+  EXPECT_EQ(Health(""), Response::NOT_SERVING);
+  const Answer refused = Ask(TextRequest("x"));
+  EXPECT_EQ(refused.status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(refused.pushback, "2000");
+  StartScheduler();
+  EXPECT_TRUE(WaitFor([&] { return Health("") == Response::SERVING; }));
+  EXPECT_EQ(Health("m"), Response::SERVING);
+  scheduler_->Stop();
+  EXPECT_TRUE(WaitFor([&] { return Health("m") == Response::NOT_SERVING; }));
+  scheduler_->groups_ready = 0;
+  scheduler_->Listen();
+  EXPECT_TRUE(WaitFor([&] { return server_->Stats().scheduler_attached == 1; }));
+  EXPECT_EQ(Health(""), Response::NOT_SERVING);
+}
+
+TEST_F(InferenceTest, ASlowReaderIsCutOffAndFreed) {
+  options_.limits.pending_bytes_max = 4096;
+  options_.limits.write_stall_max = absl::Milliseconds(200);
+  options_.model.max_positions = 1'000'000;
+  StartScheduler();
+  scheduler_->set_script(std::string(500'000, 'a'));
+  StartServer();
+  grpc::ClientContext context;
+  v1::GenerateRequest request = TextRequest("x", 900'000);
+  request.set_ignore_eos(true);
+  auto reader = stub_->Generate(&context, request);
+  EXPECT_TRUE(WaitFor([&] { return server_->Stats().slow_readers == 1; }, absl::Seconds(60)));
+  EXPECT_TRUE(WaitFor([&] { return scheduler_->live() == 0; }));
+  EXPECT_TRUE(WaitFor([&] { return server_->Stats().streams_active == 0; }));
+  v1::GenerateResponse message;
+  while (reader->Read(&message)) {
+  }
+  EXPECT_FALSE(reader->Finish().ok());
+  EXPECT_EQ(Ask(TextRequest("y", 5)).text.size(), 5u);  // others are served
+}
+
+TEST_F(InferenceTest, CancelledCallsLeaveNothingBehind) {
+  StartScheduler();
+  scheduler_->set_script(std::string(40, 'a'));
+  scheduler_->token_us = 100;
+  StartServer();
+  std::mt19937 random(3);
+  constexpr int kCalls = 1000;
+  std::vector<std::thread> clients;
+  for (int c = 0; c < 4; ++c) {
+    clients.emplace_back([&, seed = random()] {
+      std::mt19937 dice(seed);
+      for (int i = 0; i < kCalls / 4; ++i) {
+        grpc::ClientContext context;
+        auto reader = stub_->Generate(&context, TextRequest("x", 60));
+        v1::GenerateResponse message;
+        for (uint32_t reads = dice() % 20; reads > 0 && reader->Read(&message); --reads) {
+        }
+        context.TryCancel();
+        reader->Finish();
+      }
+    });
+  }
+  for (std::thread& client : clients) client.join();
+  EXPECT_TRUE(WaitFor([&] { return server_->Stats().streams_active == 0; }));
+  EXPECT_TRUE(WaitFor([&] { return scheduler_->live() == 0; }));
+  const ServerStats stats = server_->Stats();
+  EXPECT_EQ(stats.requests_started,
+            stats.requests_ok + stats.requests_cancelled + stats.requests_failed);
+  EXPECT_EQ(stats.queues.at(0).size, 0u) << stats.queues.at(0).name;
+}
+
+TEST_F(InferenceTest, DeadlinesEndRequests) {
+  StartScheduler();
+  scheduler_->stop_after = 2;
+  StartServer();
+  const Answer answer = Ask(TextRequest("x"), absl::Milliseconds(300));
+  EXPECT_EQ(answer.status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
+  EXPECT_TRUE(WaitFor([&] { return scheduler_->live() == 0; }, absl::Seconds(2)));
+}
+
+TEST_F(InferenceTest, TheLimitOfLiveRequestsIsKept) {
+  options_.scheduler.live_limit = 1;
+  StartScheduler();
+  scheduler_->stop_after = 1;
+  StartServer();
+  grpc::ClientContext context;
+  auto reader = stub_->Generate(&context, TextRequest("x"));
+  v1::GenerateResponse message;
+  ASSERT_TRUE(reader->Read(&message));
+  const Answer refused = Ask(TextRequest("y"));
+  EXPECT_EQ(refused.status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(refused.pushback, "1000");
+  context.TryCancel();
+}
+
+TEST_F(InferenceTest, RefusalsOfTheSchedulerReachTheClient) {
+  StartScheduler();
+  scheduler_->fail_requests = true;
+  StartServer();
+  const Answer answer = Ask(TextRequest("x"));
+  EXPECT_EQ(answer.status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(answer.pushback, "1500");
+}
+
+TEST_F(InferenceTest, BadRequestsAreNamedAndNeverEchoed) {
+  StartScheduler();
+  StartServer();
+  v1::GenerateRequest request = TextRequest("x");
+  request.set_model("CANARY");
+  EXPECT_EQ(Ask(request).status.error_code(), grpc::StatusCode::NOT_FOUND);
+  EXPECT_THAT(Ask(request).status.error_message(), Not(HasSubstr("CANARY")));
+  request = TextRequest("x");
+  request.mutable_sampling()->set_top_p(0);
+  EXPECT_THAT(Ask(request).status.error_message(), HasSubstr("top_p"));
+  request = TextRequest("x");
+  request.mutable_chat()->add_messages()->set_role("user");
+  EXPECT_THAT(Ask(request).status.error_message(), HasSubstr("chat template"));
+  // Field 2 (text) with a byte that is not UTF-8.
+  const grpc::Slice slice(
+      std::string("\x12\x02"
+                  "C\xFF"));
+  grpc::ByteBuffer bytes(&slice, 1);
+  grpc::ByteBuffer response;
+  grpc::ClientContext context;
+  grpc::GenericStub generic(channel_);
+  grpc::CompletionQueue queue;
+  auto call = generic.PrepareUnaryCall(&context, "/headgate.v1.Inference/Tokenize", bytes, &queue);
+  call->StartCall();
+  grpc::Status status;
+  call->Finish(&response, &status, nullptr);
+  void* tag = nullptr;
+  bool ok = false;
+  queue.Next(&tag, &ok);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT) << status.error_message();
+  EXPECT_TRUE(scheduler_->requests().empty());
+}
+
+TEST_F(InferenceTest, ScoreTokenizeAndLists) {
+  StartScheduler();
+  StartServer();
+  {
+    grpc::ClientContext context;
+    v1::ScoreRequest request;
+    request.set_text("abc");
+    v1::ScoreResponse response;
+    ASSERT_TRUE(stub_->Score(&context, request, &response).ok());
+    EXPECT_THAT(response.token_ids(), ::testing::ElementsAre('a', 'b', 'c'));
+    EXPECT_THAT(response.logprobs(), ::testing::ElementsAre(-0.5f, -1.0f));
+    EXPECT_THAT(response.top_token_ids(), ::testing::ElementsAre('b', 'c'));
+  }
+  {
+    grpc::ClientContext context;
+    v1::TokenizeRequest request;
+    request.set_text(std::string(5000, 'a') + "<end>");  // large: on the pool
+    v1::TokenizeResponse response;
+    ASSERT_TRUE(stub_->Tokenize(&context, request, &response).ok());
+    ASSERT_EQ(response.token_ids_size(), 5005);  // user text gives no special token
+    EXPECT_EQ(response.pieces(5000), "<");
+  }
+  {
+    grpc::ClientContext context;
+    v1::ListModelsResponse response;
+    ASSERT_TRUE(stub_->ListModels(&context, {}, &response).ok());
+    EXPECT_EQ(response.models(0).name(), "m");
+    EXPECT_EQ(response.models(0).max_positions(), 512);
+  }
+  grpc::ClientContext context;
+  v1::GetLoadResponse response;
+  ASSERT_TRUE(stub_->GetLoad(&context, {}, &response).ok());
+  EXPECT_EQ(response.groups_ready(), 1u);
+}
+
+TEST_F(InferenceTest, DrainRefusesNewCallsAndLetsLiveOnesFinish) {
+  StartScheduler();
+  scheduler_->set_script(std::string(50, 'a'));
+  scheduler_->token_us = 4000;
+  StartServer();
+  Answer live;
+  std::thread client([&] { live = Ask(TextRequest("x")); });
+  ASSERT_TRUE(WaitFor([&] { return server_->Stats().tokens_streamed > 0; }));
+  server_->Drain(absl::Seconds(20));
+  client.join();
+  EXPECT_TRUE(live.status.ok()) << live.status.error_message();
+  EXPECT_EQ(live.text.size(), 50u);
+  EXPECT_EQ(Ask(TextRequest("y")).status.error_code(), grpc::StatusCode::UNAVAILABLE);
+}
+
+TEST(InferenceServer, RefusesToListenPlainlyToTheWorld) {
+  InferenceServerOptions options;
+  options.listen = "0.0.0.0:0";
+  options.model = {.name = "m", .max_positions = 8, .vocab = 8, .end_tokens = {}};
+  options.scheduler.address = "unix:/tmp/x";
+  EXPECT_EQ(InferenceServer::Start(options, MakeByteTokenizer(), nullptr).status().code(),
+            absl::StatusCode::kFailedPrecondition);
+}
+
+}  // namespace
+}  // namespace headgate
