@@ -11,8 +11,8 @@
 #include "cli/status_pipe.h"
 #include "metrics/exporter.h"
 #include "metrics/server_metrics.h"
+#include "server/chat_format.h"
 #include "server/inference_server.h"
-#include "server/template/model_template.h"
 #include "server/tokenizer/tokenizer.h"
 #include "worker/format/model_config.h"
 
@@ -50,9 +50,8 @@ absl::Status RunServer(const Flags& flags) {
   ASSIGN_OR_RETURN(InferenceServerOptions options, Options(flags));
   const std::string model_name = options.model.name;
   ASSIGN_OR_RETURN(std::shared_ptr<const Tokenizer> tokenizer, Tokenizer::Load(flags.model));
-  ASSIGN_OR_RETURN(std::shared_ptr<const ChatTemplate> chat_template,
-                   LoadChatTemplate(flags.model));
-  auto started = InferenceServer::Start(std::move(options), tokenizer, chat_template);
+  ASSIGN_OR_RETURN(std::shared_ptr<const ChatFormat> chat_format, ChatFormat::Load(flags.model));
+  auto started = InferenceServer::Start(std::move(options), tokenizer, chat_format);
   // An address in use is the operator's to mend: relaunching cannot help.
   if (absl::IsUnavailable(started.status())) {
     return absl::AlreadyExistsError(started.status().message());

@@ -28,7 +28,7 @@ constexpr int64_t kMib = 1024 * 1024;
 
 // Ends the process at once: after a lost peer or a broken invariant nothing in it can be trusted.
 [[noreturn]] void EndProcess(const absl::Status& status) {
-  spdlog::error("{}", status.message());
+  spdlog::error("{}", std::string(status.message()));
   _exit(absl::IsUnavailable(status) ? kExitGroupLost : ExitCodeOf(status));
 }
 
