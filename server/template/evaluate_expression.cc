@@ -39,14 +39,23 @@ absl::StatusOr<bool> CompareOnce(Budget& budget, CompareOp op, const Value& left
 
 }  // namespace
 
+absl::Status Evaluator::Enter(int line) {
+  absl::Status status = budget_.Step();
+  if (status.ok() && depth_ >= budget_.limits().evaluation_depth_max) {
+    status = absl::ResourceExhaustedError("expressions or macro calls are nested too deeply");
+  }
+  if (status.ok()) {
+    ++depth_;
+  } else if (error_line_ == 0) {
+    error_line_ = line;
+  }
+  return status;
+}
+
 absl::StatusOr<Value> Evaluator::Evaluate(const Expr& expr) {
-  absl::StatusOr<Value> value = budget_.Step();
-  if (++depth_ > budget_.limits().evaluation_depth_max) {
-    value = absl::ResourceExhaustedError("expressions or macro calls are nested too deeply");
-  }
-  if (value.status().ok()) {
-    value = std::visit([this](const auto& node) { return EvaluateNode(node); }, expr.node);
-  }
+  RETURN_IF_ERROR(Enter(expr.line));
+  absl::StatusOr<Value> value =
+      std::visit([this](const auto& node) { return EvaluateNode(node); }, expr.node);
   --depth_;
   if (!value.ok() && error_line_ == 0) error_line_ = expr.line;
   return value;

@@ -76,13 +76,9 @@ absl::StatusOr<Evaluator::Flow> Evaluator::Execute(const Body& body) {
 }
 
 absl::StatusOr<Evaluator::Flow> Evaluator::ExecuteOne(const Stmt& stmt) {
-  absl::StatusOr<Flow> flow = budget_.Step();
-  if (++depth_ > budget_.limits().evaluation_depth_max) {
-    flow = absl::ResourceExhaustedError("blocks or macro calls are nested too deeply");
-  }
-  if (flow.status().ok()) {
-    flow = std::visit([this](const auto& node) { return Execute(node); }, stmt.node);
-  }
+  RETURN_IF_ERROR(Enter(stmt.line));
+  absl::StatusOr<Flow> flow =
+      std::visit([this](const auto& node) { return Execute(node); }, stmt.node);
   --depth_;
   if (!flow.ok() && error_line_ == 0) error_line_ = stmt.line;
   return flow;
@@ -142,16 +138,10 @@ absl::StatusOr<std::vector<Value>> Evaluator::LoopItems(const ForStmt& stmt) {
 
 absl::StatusOr<Evaluator::Flow> Evaluator::Execute(const ForStmt& stmt) {
   ASSIGN_OR_RETURN(std::vector<Value> items, LoopItems(stmt));
-  if (items.empty()) {
-    ASSIGN_OR_RETURN(Scope * scope, NewScope(scope_));
-    const Restored<Scope*> inner(&scope_, scope);
-    return Execute(stmt.otherwise);
-  }
   loops_.emplace_back();
   LoopState& loop = loops_.back();
   loop.items = std::move(items);
-  loop.nesting = loop_nesting_;
-  const Restored<int> nesting(&loop_nesting_, loop_nesting_ + 1);
+  bool completed = false;  // as in Jinja2, an iteration that breaks or continues does not count
   for (size_t i = 0; i < loop.items.size(); ++i) {
     RETURN_IF_ERROR(budget_.Step());
     loop.index0 = i;
@@ -161,8 +151,12 @@ absl::StatusOr<Evaluator::Flow> Evaluator::Execute(const ForStmt& stmt) {
     RETURN_IF_ERROR(Assign(stmt.target, loop.items[i]));
     ASSIGN_OR_RETURN(const Flow flow, Execute(stmt.body));
     if (flow == Flow::kBreak) break;
+    if (flow == Flow::kNext) completed = true;
   }
-  return Flow::kNext;
+  if (completed || stmt.otherwise.empty()) return Flow::kNext;
+  ASSIGN_OR_RETURN(Scope * scope, NewScope(scope_));
+  const Restored<Scope*> inner(&scope_, scope);
+  return Execute(stmt.otherwise);
 }
 
 absl::StatusOr<Evaluator::Flow> Evaluator::Execute(const IfStmt& stmt) {

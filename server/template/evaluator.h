@@ -61,7 +61,7 @@ class Evaluator {
   absl::StatusOr<Flow> Execute(const WithStmt& stmt);
   absl::StatusOr<Flow> Execute(const LoopControlStmt& stmt);
   absl::StatusOr<std::vector<Value>> LoopItems(const ForStmt& stmt);
-  // Runs `body` in a scope of its own below `parent`, with `variables`, into a text of its own.
+  // Runs `body` in `scope` and into a text of its own.
   absl::StatusOr<Value> Capture(const Body& body, Scope* scope);
   absl::Status Assign(const Target& target, const Value& value);
   absl::Status AssignTuple(const Target& target, const Value& value);
@@ -69,6 +69,8 @@ class Evaluator {
   absl::Status Write(const Text& text);
 
   // Expressions (evaluate_expression.cc).
+  // Counts a step and a level of nesting; the caller leaves the level unless this fails.
+  absl::Status Enter(int line);
   absl::StatusOr<Value> Evaluate(const Expr& expr);
   absl::StatusOr<Value> EvaluateOr(const ExprPtr& expr, Value absent);
   absl::StatusOr<Value> EvaluateNode(const LiteralExpr& expr);
@@ -110,7 +112,6 @@ class Evaluator {
   Text* out_ = nullptr;
   const Value* filter_input_ = nullptr;  // the text of the filter block being filtered
   int depth_ = 0;
-  int loop_nesting_ = 0;
   int error_line_ = 0;
 };
 

@@ -168,10 +168,10 @@ absl::StatusOr<ExprPtr> Parser::ParsePower() {
 }
 
 absl::StatusOr<ExprPtr> Parser::ParseUnary(bool with_filter) {
-  const Nested nested(&nesting_);
-  RETURN_IF_ERROR(CheckNesting());
   ExprPtr operand;
   if (IsOperator("-") || IsOperator("+")) {
+    const Nested nested(&nesting_);
+    RETURN_IF_ERROR(CheckNesting());
     const Token sign = Take();
     ASSIGN_OR_RETURN(operand, ParseUnary(false));
     const int deepest = operand->depth;

@@ -23,8 +23,9 @@ std::optional<Value> LoopField(const LoopState& loop, std::string_view name) {
   if (name == "first") return Value::Bool(index0 == 0);
   if (name == "last") return Value::Bool(index0 + 1 == size);
   if (name == "length") return Value::Int(size, true);
-  if (name == "depth") return Value::Int(loop.nesting + 1, true);
-  if (name == "depth0") return Value::Int(loop.nesting, true);
+  // Only recursive loops, which are not supported, are deeper.
+  if (name == "depth") return Value::Int(1, true);
+  if (name == "depth0") return Value::Int(0, true);
   if (name == "previtem") {
     return index0 > 0 ? loop.items[loop.index0 - 1] : Value::Missing("there is no previous item");
   }

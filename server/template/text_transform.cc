@@ -63,7 +63,7 @@ std::vector<Text> SplitAtSpace(const Text& text, int64_t splits_max) {
   size_t at = LeadingSpace(view);
   while (at < view.size()) {
     if (splits_max >= 0 && static_cast<int64_t>(parts.size()) == splits_max) {
-      parts.push_back(text.Slice(at, view.size() - TrailingSpace(view)));
+      parts.push_back(text.Slice(at, view.size()));
       break;
     }
     size_t end = at;
@@ -82,7 +82,7 @@ std::vector<Text> SplitAtSpaceFromRight(const Text& text, int64_t splits_max) {
   size_t end = view.size() - TrailingSpace(view);
   while (end > 0) {
     if (splits_max >= 0 && static_cast<int64_t>(parts.size()) == splits_max) {
-      parts.push_back(text.Slice(std::min(LeadingSpace(view), end), end));
+      parts.push_back(text.Slice(0, end));
       break;
     }
     size_t begin = end;

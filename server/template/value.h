@@ -141,7 +141,6 @@ struct Namespace {
 struct LoopState {
   std::vector<Value> items;
   size_t index0 = 0;
-  int nesting = 0;  // loop.depth0
   bool has_changed_key = false;
   std::vector<Value> changed_key;
 };
