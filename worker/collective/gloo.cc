@@ -1,7 +1,5 @@
 #include "worker/collective/gloo.h"
 
-#include <gloo/allreduce.h>
-#include <gloo/math.h>
 #include <gloo/rendezvous/context.h>
 #include <gloo/rendezvous/file_store.h>
 #include <gloo/rendezvous/prefix_store.h>
@@ -29,8 +27,10 @@ using GlooContext = std::shared_ptr<gloo::rendezvous::Context>;
 
 // Both sides send a segment before they read one, so two segments must fit the socket buffers.
 constexpr size_t kSegmentBytes = 16 * 1024;
-// From here on Gloo's pipelined ring is faster than segments one after the other.
-constexpr size_t kLargeBytes = 64 * 1024;
+constexpr size_t kSegment = kSegmentBytes / sizeof(float);
+// From here on each rank adds up a slice, so that a value crosses a link twice, whatever the number
+// of ranks; below, every rank adds up everything, which takes one exchange less.
+constexpr size_t kLarge = 4 * kSegment;
 
 // Runs `body`, which calls Gloo, and turns what it throws into a status.
 template <typename Body>
@@ -53,24 +53,24 @@ class Link {
     recv_buffer_ = pair->createRecvBuffer(0, recv_.data(), recv_.size());
   }
 
-  void Send(const std::byte* data, size_t bytes) {
-    std::memcpy(send_.data(), data, bytes);
-    send_buffer_->send(0, bytes);
-    send_buffer_->waitSend();
+  // One message per segment; none when there is nothing.
+  void SendAll(std::span<const std::byte> values) {
+    for (size_t at = 0; at < values.size(); at += kSegmentBytes) {
+      const size_t bytes = std::min(kSegmentBytes, values.size() - at);
+      std::memcpy(send_.data(), values.data() + at, bytes);
+      send_buffer_->send(0, bytes);
+      send_buffer_->waitSend();
+    }
   }
+  void ReceiveAll(std::span<std::byte> values) {
+    for (size_t at = 0; at < values.size(); at += kSegmentBytes) {
+      std::memcpy(values.data() + at, Receive(), std::min(kSegmentBytes, values.size() - at));
+    }
+  }
+  // The next message, valid until the next call.
   const std::byte* Receive() {
     recv_buffer_->waitRecv();
     return recv_.data();
-  }
-  void SendAll(const std::byte* data, size_t bytes) {
-    for (size_t at = 0; at < bytes; at += kSegmentBytes) {
-      Send(data + at, std::min(kSegmentBytes, bytes - at));
-    }
-  }
-  void ReceiveAll(std::byte* data, size_t bytes) {
-    for (size_t at = 0; at < bytes; at += kSegmentBytes) {
-      std::memcpy(data + at, Receive(), std::min(kSegmentBytes, bytes - at));
-    }
   }
 
  private:
@@ -82,23 +82,24 @@ class Link {
 
 class GlooCollective final : public Collective {
  public:
-  // `small` becomes synchronous; `large` stays with Gloo's event loop.
-  GlooCollective(GlooContext small, GlooContext large)
-      : small_(std::move(small)), large_(std::move(large)), links_(static_cast<size_t>(size())) {
+  explicit GlooCollective(GlooContext context)
+      : context_(std::move(context)), links_(static_cast<size_t>(context_->size)) {
     for (int peer = 0; peer < size(); ++peer) {
-      if (peer != rank()) links_[static_cast<size_t>(peer)] = std::make_unique<Link>(*small_, peer);
+      if (peer != rank()) {
+        links_[static_cast<size_t>(peer)] = std::make_unique<Link>(*context_, peer);
+      }
     }
   }
 
-  int rank() const override { return small_->rank; }
-  int size() const override { return small_->size; }
+  int rank() const override { return context_->rank; }
+  int size() const override { return context_->size; }
 
   absl::Status AllReduceSum(std::span<float> values) override {
     return Guard("all-reduce", [&] {
-      if (values.size_bytes() > kLargeBytes) return Ring(values);
-      constexpr size_t kSegment = kSegmentBytes / sizeof(float);
+      if (values.size() > kLarge) return SumBySlices(values);
       for (size_t at = 0; at < values.size(); at += kSegment) {
-        Exchange(values.subspan(at, std::min(kSegment, values.size() - at)));
+        SumHere(Segment(values, at / kSegment),
+                [&](size_t) { return Segment(values, at / kSegment); });
       }
     });
   }
@@ -107,7 +108,7 @@ class GlooCollective final : public Collective {
                             std::span<float> out) override {
     return Guard("gather", [&] {
       if (rank() != 0) {
-        links_[0]->SendAll(std::as_bytes(values).data(), values.size_bytes());
+        links_[0]->SendAll(std::as_bytes(values));
         return;
       }
       size_t at = values.size();
@@ -116,8 +117,7 @@ class GlooCollective final : public Collective {
       for (size_t peer = 1; peer < links_.size(); ++peer) {
         const size_t count = static_cast<size_t>(counts[peer]);
         CHECK_LE(at + count, out.size());
-        links_[peer]->ReceiveAll(std::as_writable_bytes(out.subspan(at, count)).data(),
-                                 count * sizeof(float));
+        links_[peer]->ReceiveAll(std::as_writable_bytes(out.subspan(at, count)));
         at += count;
       }
     });
@@ -125,9 +125,9 @@ class GlooCollective final : public Collective {
 
   absl::Status Broadcast(std::span<std::byte> values) override {
     return Guard("broadcast", [&] {
-      if (rank() != 0) return links_[0]->ReceiveAll(values.data(), values.size());
+      if (rank() != 0) return links_[0]->ReceiveAll(values);
       for (size_t peer = 1; peer < links_.size(); ++peer) {
-        links_[peer]->SendAll(values.data(), values.size());
+        links_[peer]->SendAll(values);
       }
     });
   }
@@ -138,35 +138,55 @@ class GlooCollective final : public Collective {
   }
 
  private:
-  // All ranks send to all; each adds up in rank order, so every rank gets the same bits.
-  void Exchange(std::span<float> values) {
-    const std::span<const std::byte> bytes = std::as_bytes(values);
-    for (const auto& link : links_) {
-      if (link != nullptr) link->Send(bytes.data(), bytes.size());
+  // The k-th segment; empty beyond the end.
+  template <typename T>
+  static std::span<T> Segment(std::span<T> values, size_t k) {
+    const size_t begin = std::min(k * kSegment, values.size());
+    return values.subspan(begin, std::min(kSegment, values.size() - begin));
+  }
+
+  // Sends outgoing(peer) to every peer, then own += what the peers sent, in rank order: the sum has
+  // the same bits wherever it is made.
+  template <typename Outgoing>
+  void SumHere(std::span<float> own, const Outgoing& outgoing) {
+    for (size_t peer = 0; peer < links_.size(); ++peer) {
+      if (links_[peer] != nullptr) links_[peer]->SendAll(std::as_bytes(outgoing(peer)));
     }
-    sum_.assign(values.size(), 0.0f);
+    if (own.empty()) return;
+    sum_.assign(own.size(), 0.0f);
     for (const auto& link : links_) {
       const float* theirs =
-          link == nullptr ? values.data() : reinterpret_cast<const float*>(link->Receive());
+          link == nullptr ? own.data() : reinterpret_cast<const float*>(link->Receive());
       for (size_t i = 0; i < sum_.size(); ++i) sum_[i] += theirs[i];
     }
-    std::copy(sum_.begin(), sum_.end(), values.begin());
+    std::copy(sum_.begin(), sum_.end(), own.begin());
   }
 
-  // Reduce-scatter, then all-gather: each element is summed on one rank and copied to the others.
-  void Ring(std::span<float> values) {
-    gloo::AllreduceOptions options(large_);
-    float* data = values.data();
-    options.setOutput(data, values.size());
-    options.setAlgorithm(gloo::AllreduceOptions::Algorithm::RING);
-    options.setReduceFunction([](void* out, const void* a, const void* b, size_t count) {
-      gloo::sum<float>(out, a, b, count);
-    });
-    gloo::allreduce(options);
+  // Reduce-scatter, then all-gather: rank r adds up slice r and sends it to the others.
+  void SumBySlices(std::span<float> values) {
+    const size_t ranks = links_.size();
+    const auto slice = [&](size_t r) {
+      const size_t begin = values.size() * r / ranks;
+      return values.subspan(begin, values.size() * (r + 1) / ranks - begin);
+    };
+    const std::span<float> own = slice(static_cast<size_t>(rank()));
+    const size_t segments = (values.size() / ranks + 1 + kSegment - 1) / kSegment;
+    for (size_t k = 0; k < segments; ++k) {
+      SumHere(Segment(own, k), [&](size_t peer) { return Segment(slice(peer), k); });
+    }
+    for (size_t k = 0; k < segments; ++k) {
+      for (const auto& link : links_) {
+        if (link != nullptr) link->SendAll(std::as_bytes(Segment(own, k)));
+      }
+      for (size_t peer = 0; peer < ranks; ++peer) {
+        if (links_[peer] != nullptr) {
+          links_[peer]->ReceiveAll(std::as_writable_bytes(Segment(slice(peer), k)));
+        }
+      }
+    }
   }
 
-  const GlooContext small_;
-  const GlooContext large_;
+  const GlooContext context_;
   std::vector<std::unique_ptr<Link>> links_;  // by rank; null at our own
   std::vector<float> sum_;
 };
@@ -231,16 +251,11 @@ absl::StatusOr<std::unique_ptr<Collective>> MakeGlooCollective(const GlooOptions
     gloo::rendezvous::PrefixStore root(epoch, folder);
     met = AwaitPeers(root, options);
     if (!met.ok()) return;
-    const auto connect = [&](const char* name) {
-      gloo::rendezvous::PrefixStore store(absl::StrCat(epoch, "-", name), folder);
-      auto context = std::make_shared<gloo::rendezvous::Context>(options.rank, options.size);
-      context->setTimeout(absl::ToChronoMilliseconds(options.timeout));
-      context->connectFullMesh(store, device);
-      return context;
-    };
-    GlooContext small = connect("small");
-    GlooContext large = connect("large");
-    collective = std::make_unique<GlooCollective>(std::move(small), std::move(large));
+    gloo::rendezvous::PrefixStore store(absl::StrCat(epoch, "-links"), folder);
+    auto context = std::make_shared<gloo::rendezvous::Context>(options.rank, options.size);
+    context->setTimeout(absl::ToChronoMilliseconds(options.timeout));
+    context->connectFullMesh(store, device);
+    collective = std::make_unique<GlooCollective>(std::move(context));
   }));
   RETURN_IF_ERROR(met);
   return collective;
