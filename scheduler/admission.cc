@@ -9,6 +9,7 @@
 namespace headgate {
 namespace {
 
+constexpr int64_t kHeadroomShiftMax = 4;          // 256 pages; more is as good as a guarantee
 constexpr int64_t kTokensMax = int64_t{1} << 30;  // keeps prompt + max_tokens far from overflow
 
 absl::Status CheckIds(const char* field, const std::vector<TokenId>& tokens, int64_t vocab) {
@@ -67,12 +68,18 @@ absl::Status CheckFits(const Request& request, std::span<const Group> groups) {
       by_pages ? "page pool" : "positions of the model", ")"));
 }
 
-int64_t AdmissionTokens(const LiveRequest& live, int64_t page_tokens) {
-  const int64_t computed = live.prompt_tokens() + live.emitted_tokens();
-  if (live.preemptions >= kPreemptionsBeforeGuarantee) return live.tokens_max();
+bool Guaranteed(const LiveRequest& live, const AdmissionLimits& limits) {
+  return live.preemptions >= limits.preemptions_max;
+}
+
+int64_t AdmissionTokens(const LiveRequest& live, const AdmissionLimits& limits,
+                        int64_t page_tokens) {
+  if (Guaranteed(live, limits)) return live.tokens_max();
   int64_t headroom = 1;
-  if (live.preemptions > 0) headroom += page_tokens << (2 * (live.preemptions - 1));
-  return std::min(computed + headroom, live.tokens_max());
+  if (live.preemptions > 0) {
+    headroom += page_tokens << (2 * std::min(live.preemptions - 1, kHeadroomShiftMax));
+  }
+  return std::min(live.prompt_tokens() + live.emitted_tokens() + headroom, live.tokens_max());
 }
 
 }  // namespace headgate

@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "base/request.h"
+#include "scheduler/admission_limits.h"
 #include "scheduler/group.h"
 #include "scheduler/request_table.h"
 
@@ -19,10 +20,13 @@ absl::Status CheckFields(const Request& request, int64_t prompt_tokens_max);
 // no group is known yet: the request waits and is checked when one is.
 absl::Status CheckFits(const Request& request, std::span<const Group> groups);
 
+// Pages for the whole life of the request, so that it is never preempted again?
+bool Guaranteed(const LiveRequest& live, const AdmissionLimits& limits);
+
 // Positions to reserve at admission: all that is to be computed and one more. Each earlier
-// preemption asks for more headroom, so that a full pool does not thrash; after
-// kPreemptionsBeforeGuarantee it is the whole life of the request.
-inline constexpr int64_t kPreemptionsBeforeGuarantee = 4;
-int64_t AdmissionTokens(const LiveRequest& live, int64_t page_tokens);
+// preemption asks for more headroom, so that a full pool does not thrash; a guaranteed residence
+// takes the whole life of the request.
+int64_t AdmissionTokens(const LiveRequest& live, const AdmissionLimits& limits,
+                        int64_t page_tokens);
 
 }  // namespace headgate

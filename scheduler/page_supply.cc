@@ -94,7 +94,7 @@ void Scheduler::State::AdmitWaiting() {
   LiveRequest* first_skipped = nullptr;
   while (LiveRequest* live = state.any() ? round.Next(state.served) : nullptr) {
     if (PlantedBug(Bug::kHeadBlocks) && live != waiting.First()) return;
-    const std::optional<size_t> choice = ChooseGroup(*live, groups, state.open);
+    const std::optional<size_t> choice = ChooseGroup(*live, config.admission, groups, state.open);
     if (!choice.has_value()) {
       round.Skip();
       if (first_skipped == nullptr) first_skipped = live;
@@ -131,8 +131,8 @@ void Scheduler::State::Admit(LiveRequest& live, Group& group) {
     --sequence.prefill_tokens;
   }
   sequence.score_from = static_cast<int64_t>(live.prompt_logprobs.size());
-  sequence.tokens_reserved = AdmissionTokens(live, group.ledger->page_tokens());
-  sequence.guaranteed = live.preemptions >= kPreemptionsBeforeGuarantee;
+  sequence.tokens_reserved = AdmissionTokens(live, config.admission, group.ledger->page_tokens());
+  sequence.guaranteed = Guaranteed(live, config.admission);
   if (sequence.guaranteed) marks.Visit(Mark::kAdmittedGuaranteed);
   CHECK(group.ledger->TryReserve(sequence.id, sequence.tokens_reserved))
       << "group " << group.index << " was chosen without room";

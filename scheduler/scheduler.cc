@@ -31,8 +31,9 @@ Scheduler::State::State(SchedulerConfig scheduler_config)
     : config(std::move(scheduler_config)), groups(static_cast<size_t>(std::max(1, config.groups))) {
   CHECK(config.groups >= 1 && config.waiting_limit >= 1 && config.running_limit >= 1 &&
         config.step_tokens >= 1 && config.chunk_tokens >= 1 && config.steps_in_flight >= 1 &&
-        config.prompt_tokens_max >= 1 && config.deadline_max > absl::ZeroDuration())
-      << "scheduler config: every limit is at least 1";
+        config.prompt_tokens_max >= 1 && config.deadline_max > absl::ZeroDuration() &&
+        config.admission.preemptions_max >= 1 && config.admission.growth_parts >= 0)
+      << "scheduler config: a limit is out of range";
   for (size_t i = 0; i < groups.size(); ++i) groups[i].index = static_cast<int>(i);
   stats.step_seconds_decode = Histogram({0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5});
   stats.step_seconds_mixed = stats.step_seconds_decode;

@@ -17,6 +17,7 @@
 #include "base/request.h"
 #include "base/stats.h"
 #include "base/step.h"
+#include "scheduler/admission_limits.h"
 #include "scheduler/marks.h"
 
 namespace headgate {
@@ -30,6 +31,7 @@ struct SchedulerConfig {
   int64_t prompt_tokens_max = 1 << 20;  // beyond it INVALID_ARGUMENT
   int64_t steps_in_flight = 2;          // per group: Submit(n+1) goes out before Await(n)
   absl::Duration deadline_max = absl::Hours(1);
+  AdmissionLimits admission;
 };
 
 // A plan for every rank of one group.

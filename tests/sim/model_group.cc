@@ -15,8 +15,6 @@ absl::Status Broken(const Parts&... parts) {
   return absl::InternalError(absl::StrCat("plan: ", parts...));
 }
 
-constexpr int64_t kPreemptionsMax = 8;  // reliability bar K3
-
 }  // namespace
 
 void ModelGroup::Boot(const GroupShape& shape) {
@@ -96,7 +94,7 @@ absl::Status ModelGroup::ReceiveReleases(const StepPlan& plan, ClientBook& book,
     Client& client = *book.Find(it->second.request);
     if (!client.live) continue;
     if (book.IsOldest(client)) return Broken("the oldest request is preempted");
-    if (++client.preemptions > kPreemptionsMax) {
+    if (++client.preemptions > config_->scheduler.admission.preemptions_max) {
       return Broken("request ", client.request.id, " is preempted ", client.preemptions, " times");
     }
   }

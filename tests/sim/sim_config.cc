@@ -73,6 +73,8 @@ SimConfig DrawConfig(uint64_t seed) {
   limits.prompt_tokens_max = 1000;
   limits.steps_in_flight = random.Chance(600) ? 2 : random.Between(1, 4);
   limits.deadline_max = random.Chance(100) ? absl::Seconds(5) : absl::Hours(1);
+  limits.admission.preemptions_max = random.Between(1, 4);
+  limits.admission.growth_parts = random.Chance(500) ? 16 : 0;
   config.flood = random.Chance(150);
   config.requests = config.flood ? 250 : random.Between(10, 60);
   config.prompt_max = random.Between(4, 60);
@@ -94,9 +96,11 @@ std::string SimConfig::Describe() const {
       "seed ", seed, ", ", mode == Mode::kSafety ? "safety" : "liveness", ": ", scheduler.groups,
       " groups, waiting ", scheduler.waiting_limit, ", running ", scheduler.running_limit,
       ", step tokens ", scheduler.step_tokens, ", chunk ", scheduler.chunk_tokens, ", in flight ",
-      scheduler.steps_in_flight, ", deadline max ", absl::FormatDuration(scheduler.deadline_max),
-      "\n", requests, " requests, prompt <= ", prompt_max, ", output <= ", output_max, ", flood ",
-      flood, ", gate mood ", static_cast<int>(gate), "\nper mille: cancels ", cancels, ", replays ",
+      scheduler.steps_in_flight, ", preemptions ", scheduler.admission.preemptions_max,
+      ", growth 1/", scheduler.admission.growth_parts, ", deadline max ",
+      absl::FormatDuration(scheduler.deadline_max), "\n", requests,
+      " requests, prompt <= ", prompt_max, ", output <= ", output_max, ", flood ", flood,
+      ", gate mood ", static_cast<int>(gate), "\nper mille: cancels ", cancels, ", replays ",
       replays, ", deadlines ", deadlines, ", priorities ", priorities, ", scores ", scores,
       ", invalid ", invalid, ", deaths ", deaths, ", stalls ", stalls, ", duplicates ", duplicates,
       ", garbage ", garbage, ", bad results ", bad_results, ", batched ", batched_calls);

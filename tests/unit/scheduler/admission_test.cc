@@ -40,20 +40,20 @@ TEST(AdmissionTest, HeadroomGrowsWithPreemptionsUpToTheWholeLife) {
   LiveRequest live;
   live.request = SmallRequest(1, 10, 500);
   live.request.emitted = {1, 2};
-  EXPECT_EQ(AdmissionTokens(live, 4), 13);
+  EXPECT_EQ(AdmissionTokens(live, {}, 4), 13);
   live.preemptions = 1;
-  EXPECT_EQ(AdmissionTokens(live, 4), 17);
+  EXPECT_EQ(AdmissionTokens(live, {}, 4), 17);
   live.preemptions = 3;
-  EXPECT_EQ(AdmissionTokens(live, 4), 12 + 1 + 64);
-  live.preemptions = kPreemptionsBeforeGuarantee;
-  EXPECT_EQ(AdmissionTokens(live, 4), 510);
+  EXPECT_EQ(AdmissionTokens(live, {}, 4), 12 + 1 + 64);
+  live.preemptions = AdmissionLimits{}.preemptions_max;
+  EXPECT_EQ(AdmissionTokens(live, {}, 4), 510);
 }
 
 TEST(AdmissionTest, NeverAsksForMoreThanTheWholeLife) {
   LiveRequest live;
   live.request = SmallRequest(1, 10, 2);
   live.preemptions = 2;
-  EXPECT_EQ(AdmissionTokens(live, 4), 12);
+  EXPECT_EQ(AdmissionTokens(live, {}, 4), 12);
 }
 
 }  // namespace
