@@ -2,11 +2,11 @@
 // 1536, 30 layers, 9 query and 3 kv heads of 64, vocabulary 49152): matrix products alone, and
 // whole steps of all layers with attention. Not a test; prints one line per case.
 //
-//   cpu_bench [threads] [scalar|avx2|avx512|amx]
+//   cpu_bench [threads] [scalar|avx2|avx512|amx] [steps: no products alone]
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <memory>
 #include <random>
 #include <string>
@@ -23,8 +23,11 @@ constexpr int64_t kHidden = 576, kIntermediate = 1536, kLayers = 30, kHeads = 9,
 constexpr int64_t kHeadDim = 64, kVocab = 49152, kRowsMax = 1024;
 constexpr int64_t kQkv = (kHeads + 2 * kKvHeads) * kHeadDim;
 
-double Seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+// Wall time; with one thread its processor time, which other programs on the machine disturb less.
+double Seconds(bool processor) {
+  timespec time;
+  clock_gettime(processor ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
 std::vector<float> Random(size_t count) {
@@ -39,24 +42,12 @@ struct Layer {
   std::unique_ptr<PackedMatrix> qkv, o, gate_up, down;
 };
 
-// Times `body` until it has run for a while; seconds of the median call.
-template <typename Body>
-double Median(Body body) {
-  std::vector<double> times;
-  const double begin = Seconds();
-  do {
-    const double start = Seconds();
-    body();
-    times.push_back(Seconds() - start);
-  } while (times.size() < 5 || (Seconds() - begin < 0.5 && times.size() < 2000));
-  std::nth_element(times.begin(), times.begin() + times.size() / 2, times.end());
-  return times[times.size() / 2];
-}
-
 class Bench {
  public:
   explicit Bench(const CpuBackendOptions& options)
-      : backend_(MakeCpuBackend(options).value()), weights_(Random(kVocab * kHidden)) {
+      : one_thread_(options.threads == 1),
+        backend_(MakeCpuBackend(options).value()),
+        weights_(Random(kVocab * kHidden)) {
     for (int64_t i = 0; i < kLayers; ++i) {
       layers_.push_back({Pack(kQkv, kHidden, WeightFormat::kInt4),
                          Pack(kHidden, kHeads * kHeadDim, WeightFormat::kInt4),
@@ -125,9 +116,9 @@ class Bench {
     double best = 1e9, attention = 0.0;
     for (int round = 0; round < 3; ++round) {
       NewStore(pages, 1, tokens);
-      const double start = Seconds();
+      const double start = Now();
       attention = Prefill(1, tokens, chunk);
-      best = std::min(best, Seconds() - start);
+      best = std::min(best, Now() - start);
     }
     std::printf(
         "prompt %ld in chunks of %ld, %s pages: %.1f ms, %.0f tokens/s, %.1f ms attention\n",
@@ -136,6 +127,22 @@ class Bench {
   }
 
  private:
+  // Times `body` until it has run for a while; seconds of the median call.
+  template <typename Body>
+  double Median(Body body) {
+    std::vector<double> times;
+    const double begin = Now();
+    do {
+      const double start = Now();
+      body();
+      times.push_back(Now() - start);
+    } while (times.size() < 5 || (Now() - begin < 0.3 && times.size() < 2000));
+    std::nth_element(times.begin(), times.begin() + times.size() / 2, times.end());
+    return times[times.size() / 2];
+  }
+
+  double Now() const { return Seconds(one_thread_); }
+
   std::unique_ptr<PackedMatrix> Pack(int64_t outputs, int64_t inputs, WeightFormat format) {
     return backend_
         ->Pack({reinterpret_cast<const std::byte*>(weights_.data()), DType::kF32, outputs, inputs,
@@ -210,9 +217,9 @@ class Bench {
       const Layer& layer = layers_[static_cast<size_t>(i)];
       backend_->MatMul(hidden, *layer.qkv, {}, qkv);
       backend_->Rope(qkv, 0, kHeads + kKvHeads, batch.positions, inv_freq_);
-      const double start = Seconds();
+      const double start = Now();
       backend_->AttendAndAppend(i, batch, *store_, qkv, kHeads, attended);
-      attention_ += Seconds() - start;
+      attention_ += Now() - start;
       backend_->MatMul(attended, *layer.o, {}, delta);
       backend_->AddRmsNorm(residual, delta, norm_, 1e-5f, hidden);
       backend_->MatMul(hidden, *layer.gate_up, {}, gate_up_.Rows(rows));
@@ -227,6 +234,7 @@ class Bench {
     store_->Commit();
   }
 
+  const bool one_thread_;
   std::unique_ptr<Backend> backend_;
   std::vector<float> weights_;
   std::vector<Layer> layers_;
@@ -244,7 +252,7 @@ int Run(int argc, char** argv) {
   if (argc > 1) options.threads = std::atoi(argv[1]);
   if (argc > 2) options.isa_max = IsaFromName(argv[2]).value();
   Bench bench(options);
-  bench.Products();
+  if (argc <= 3) bench.Products();
   for (DType pages : {DType::kBF16, DType::kF32}) {
     bench.Decode(pages, 1, 16);
     bench.Decode(pages, 1, 2000);

@@ -22,7 +22,12 @@ constexpr int kTileRows = 16;
 constexpr int64_t kPairRows = 16;       // of a group of 32 inputs
 constexpr int64_t kTileValues = 512;    // bf16 of a full tile
 constexpr int64_t kChunkGroups = 8;     // decoded at once: 2 panels of 8 KiB stay in L1
-constexpr int64_t kRowBlock = 16 * 32;  // rows whose chunk of activations stays in L2
+constexpr int64_t kRowBlock = 16 * 16;  // rows whose chunk of activations stays in L2
+// Scratch: products, decoded weights, sums of a block of rows and two panels.
+constexpr int64_t kProductBytes = 4 * 1024;
+constexpr int64_t kDecodedBytes = 2 * kChunkGroups * kTileValues * 2;
+constexpr int64_t kSumBytes = 2 * kRowBlock * 16 * 4;
+static_assert(kProductBytes + kDecodedBytes + kSumBytes <= kMatMulScratchBytes);
 
 // The compiler must not move plain stores and loads across tile instructions.
 [[gnu::always_inline]] inline void TileFence() { asm volatile("" ::: "memory"); }
@@ -88,10 +93,12 @@ struct GroupedTile {
   const float* sums = nullptr;       // [rows][sums_stride]
   int64_t sums_stride = 0;
   int64_t groups = 0;
+  float* acc = nullptr;  // [rows][16], between chunks: rows of `out` may all share a cache set
+  bool first = false;    // chunk of the inputs: acc holds nothing yet
+  bool last = false;     // the sums go to `out`
   float* out = nullptr;
   int64_t ldo = 0;
   __mmask16 lanes = 0;
-  bool first = false;
   float* products = nullptr;  // 2 x 16 x 16 floats of scratch
 };
 
@@ -133,7 +140,7 @@ void MultiplyGroups(const GroupedTile& a) {
   __m512 acc[kRows];
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
-    acc[r] = a.first ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(a.lanes, a.out + r * a.ldo);
+    acc[r] = a.first ? _mm512_setzero_ps() : _mm512_load_ps(a.acc + r * 16);
   }
   HEADGATE_TILE_PRODUCT(0, 6, 0);
   int64_t g = 1;
@@ -152,7 +159,11 @@ void MultiplyGroups(const GroupedTile& a) {
   }
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
-    _mm512_mask_storeu_ps(a.out + r * a.ldo, a.lanes, acc[r]);
+    if (a.last) {
+      _mm512_mask_storeu_ps(a.out + r * a.ldo, a.lanes, acc[r]);
+    } else {
+      _mm512_store_ps(a.acc + r * 16, acc[r]);
+    }
   }
 }
 
@@ -186,8 +197,9 @@ __mmask16 PanelLanes(const PanelView& w, int64_t panel) {
 // kPanels panels, one chunk of groups, all tiles of the run.
 template <int kPanels>
 void MultiplyChunk(const MatMulCall& call, const RowRun& run, int64_t panel, int64_t group,
-                   int64_t groups, uint16_t* decoded, float* products) {
+                   int64_t groups, std::byte* scratch) {
   const PanelView& w = call.weights;
+  uint16_t* decoded = reinterpret_cast<uint16_t*>(scratch + kProductBytes);
   const bool int4 = w.format == PanelFormat::kInt4;
   const int64_t group_bytes = int4 ? 256 : 512;
   for (int p = 0; p < kPanels; ++p) {
@@ -217,8 +229,11 @@ void MultiplyChunk(const MatMulCall& call, const RowRun& run, int64_t panel, int
       a.out = call.out + row * call.ldo + (panel + p) * 16;
       a.ldo = call.ldo;
       a.lanes = PanelLanes(w, panel + p);
+      a.acc = reinterpret_cast<float*>(scratch + kProductBytes + kDecodedBytes) +
+              (t * kPanels + p) * 256;
       a.first = group == 0;
-      a.products = products;
+      a.last = group + groups == w.groups;
+      a.products = reinterpret_cast<float*>(scratch);
       MultiplyGroupsOf<kTileRows>(run.height, a);
     }
   }
@@ -272,11 +287,9 @@ void MultiplyBf16Panels(const MatMulCall& call, const RowRun& run, int64_t begin
 
 void MultiplyRun(const MatMulCall& call, const RowRun& run, int64_t begin, int64_t end,
                  std::byte* scratch) {
-  float* products = reinterpret_cast<float*>(scratch);
-  uint16_t* decoded = reinterpret_cast<uint16_t*>(scratch + 4 * 1024);
   ConfigureTiles(static_cast<int>(run.height));
   if (call.weights.format == PanelFormat::kBF16) {
-    MultiplyBf16Panels(call, run, begin, end, products);
+    MultiplyBf16Panels(call, run, begin, end, reinterpret_cast<float*>(scratch));
     return;
   }
   for (int64_t panel = begin; panel < end; panel += 2) {
@@ -284,9 +297,9 @@ void MultiplyRun(const MatMulCall& call, const RowRun& run, int64_t begin, int64
       const int64_t left = call.weights.groups - g;
       const int64_t groups = left < kChunkGroups ? left : kChunkGroups;
       if (panel + 1 < end) {
-        MultiplyChunk<2>(call, run, panel, g, groups, decoded, products);
+        MultiplyChunk<2>(call, run, panel, g, groups, scratch);
       } else {
-        MultiplyChunk<1>(call, run, panel, g, groups, decoded, products);
+        MultiplyChunk<1>(call, run, panel, g, groups, scratch);
       }
     }
   }

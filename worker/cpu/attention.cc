@@ -115,9 +115,10 @@ void Attention::PlanItems(const Call& call) {
 
 void Attention::GrowScratch(int64_t rows_max) {
   if (rows_max <= scratch_rows_) return;
-  const int64_t floats = rows_max * (2 * padded_dim_ + kBlockKeys + 2) +  // q, sum, scores, ...
-                         2 * padded_dim_ * kBlockKeys +                   // keys, values
-                         rows_max * (padded_dim_ + kBlockKeys);           // split
+  const int64_t floats =
+      rows_max * (2 * padded_dim_ + kBlockKeys + 17) +  // q, sum, scores, weight, top
+      2 * padded_dim_ * kBlockKeys +                    // keys, values
+      (rows_max + 16) * (padded_dim_ + kBlockKeys);     // split
   for (AlignedBuffer& buffer : scratch_) {
     absl::StatusOr<AlignedBuffer> grown = AlignedBuffer::Create(floats * 4);
     CHECK(grown.ok()) << grown.status().ToString();
@@ -143,9 +144,10 @@ AttendState Attention::StateFor(int thread, int64_t rows) const {
   state.scores = take(scratch_rows_ * kBlockKeys);
   state.keys = reinterpret_cast<std::byte*>(take(padded_dim_ * kBlockKeys));
   state.values = reinterpret_cast<std::byte*>(take(padded_dim_ * kBlockKeys));
-  state.split = reinterpret_cast<std::byte*>(take(scratch_rows_ * (padded_dim_ + kBlockKeys)));
+  state.split =
+      reinterpret_cast<std::byte*>(take((scratch_rows_ + 16) * (padded_dim_ + kBlockKeys)));
+  state.weight = take(scratch_rows_ * 16);
   state.top = take(scratch_rows_);
-  state.weight = take(scratch_rows_);
   return state;
 }
 

@@ -4,9 +4,9 @@
 // kernels_*.cc files.
 //
 // Arithmetic of one row and block: score[j] = sum over d of fma(q[d], k[j][d]), d rising;
-// p[j] = exp(score[j] - top); weight = weight * c + sum of p; sum = fma(p[j], v[j], sum * c), j
-// rising. Absent and invisible keys add exact zeros, so it does not matter which of them a call
-// has.
+// p[j] = exp(score[j] - top); weight = weight * c + p (16 partial sums); sum = fma(p[j], v[j], sum
+// * c), j rising. Absent and invisible keys add exact zeros, so it does not matter which of them a
+// call has.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,7 @@ template <class S>
 void BeginRows(AttendState& state) {
   for (int64_t r = 0; r < state.rows; ++r) {
     state.top[r] = kNoScore;
-    state.weight[r] = 0.0f;
+    S::Store(state.weight + r * 16, S::Zero());
   }
   for (int64_t i = 0; i < state.rows * state.padded_dim; i += 16) {
     S::Store(state.sum + i, S::Zero());
@@ -113,11 +113,15 @@ float WeighRow(AttendState& state, int64_t row, uint64_t visible) {
                      Exp<S>(S::Sub(s[c], S::Set1(top))), S::Zero());
     S::Store(scores + 16 * c, p[c]);
   }
-  float shrunk[16];
-  S::Store(shrunk, Exp<S>(S::Set1(old - top)));
-  const float factor = old == kNoScore ? 0.0f : shrunk[0];
-  const float added = S::ReduceAdd(S::Add(S::Add(p[0], p[1]), S::Add(p[2], p[3])));
-  state.weight[row] = state.weight[row] * factor + added;
+  float factor = 1.0f;  // exp(0); most blocks do not raise the maximum
+  if (!(old == top)) {
+    float shrunk[16];
+    S::Store(shrunk, Exp<S>(S::Set1(old - top)));
+    factor = old == kNoScore ? 0.0f : shrunk[0];
+  }
+  float* weight = state.weight + row * 16;
+  const typename S::V added = S::Add(S::Add(p[0], p[1]), S::Add(p[2], p[3]));
+  S::Store(weight, S::Fma(S::Load(weight), S::Set1(factor), added));
   state.top[row] = top;
   return factor;
 }
@@ -186,11 +190,12 @@ void AttendBlock(AttendState& state, const uint64_t* visible, int count) {
 
 template <class S>
 void EndRow(const AttendState& state, int64_t row, float* out) {
-  const typename S::V weight = S::Set1(state.weight[row]);
+  const typename S::V weight = S::Set1(S::ReduceAdd(S::Load(state.weight + row * 16)));
   const float* sum = state.sum + row * state.padded_dim;
-  ForColumns(state.head_dim, [=](int64_t i, int n) [[gnu::always_inline]] {
-    StoreColumns<S>(out + i, S::Div(S::Load(sum + i), weight), n);
-  });
+  ForColumns(
+      state.head_dim, [=](int64_t i, int n) __attribute__((always_inline)) {
+        StoreColumns<S>(out + i, S::Div(S::Load(sum + i), weight), n);
+      });
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 // The kernels of level amx: tiles for quantised and bf16 weights, AVX-512 for the rest.
+#include "worker/cpu/amx_attention.h"
 #include "worker/cpu/amx_matmul.h"
+#include "worker/cpu/attention_kernel.h"
 #include "worker/cpu/kernel_table.h"
 #include "worker/cpu/matmul_kernel.h"
 #include "worker/cpu/row_kernel.h"
@@ -19,12 +21,29 @@ void MatMulTiles(const MatMulCall& call, int64_t begin, int64_t end, std::byte* 
   if (call.bias != nullptr) AddBias<Avx512Simd>(call, begin, end);
 }
 
+// fp32 pages: plain fp32 arithmetic, the same bits as the levels below.
+void BeginRowsAny(AttendState& state) {
+  state.bf16_pages ? BeginRowsTiles(state) : BeginRows<Avx512Simd>(state);
+}
+
+void LoadBlockAny(AttendState& state, const KeyBlock& block) {
+  state.bf16_pages ? LoadBlockTiles(state, block) : LoadBlock<Avx512Simd>(state, block);
+}
+
+void AttendBlockAny(AttendState& state, const uint64_t* visible, int count) {
+  state.bf16_pages ? AttendBlockTiles(state, visible, count)
+                   : AttendBlock<Avx512Simd>(state, visible, count);
+}
+
 }  // namespace
 
 KernelTable AmxKernels() {
   KernelTable kernels = Avx512Kernels();
   kernels.prepare = PrepareRows;
   kernels.matmul = MatMulTiles;
+  kernels.begin_rows = BeginRowsAny;
+  kernels.load_block = LoadBlockAny;
+  kernels.attend_block = AttendBlockAny;
   return kernels;
 }
 

@@ -50,9 +50,10 @@ template <class S>
 
 template <class S>
 void AddRow(float* x, const float* delta, int64_t cols) {
-  ForColumns(cols, [=](int64_t i, int n) [[gnu::always_inline]] {
-    StoreColumns<S>(x + i, S::Add(LoadColumns<S>(x + i, n), LoadColumns<S>(delta + i, n)), n);
-  });
+  ForColumns(
+      cols, [=](int64_t i, int n) __attribute__((always_inline)) {
+        StoreColumns<S>(x + i, S::Add(LoadColumns<S>(x + i, n), LoadColumns<S>(delta + i, n)), n);
+      });
 }
 
 template <class S>
@@ -60,50 +61,55 @@ void RmsNormRow(float* x, const float* delta, const float* weight, float eps, fl
                 int64_t cols) {
   if (delta != nullptr) AddRow<S>(x, delta, cols);
   typename S::V squares = S::Zero();
-  ForColumns(cols, [&](int64_t i, int n) [[gnu::always_inline]] {
-    const typename S::V v = LoadColumns<S>(x + i, n);
-    squares = S::Fma(v, v, squares);
-  });
+  ForColumns(
+      cols, [&](int64_t i, int n) __attribute__((always_inline)) {
+        const typename S::V v = LoadColumns<S>(x + i, n);
+        squares = S::Fma(v, v, squares);
+      });
   const float mean = S::ReduceAdd(squares) / static_cast<float>(cols);
   const typename S::V factor = S::Set1(1.0f / __builtin_sqrtf(mean + eps));
-  ForColumns(cols, [=](int64_t i, int n) [[gnu::always_inline]] {
-    const typename S::V v = S::Mul(LoadColumns<S>(x + i, n), factor);
-    StoreColumns<S>(out + i, S::Mul(v, LoadColumns<S>(weight + i, n)), n);
-  });
+  ForColumns(
+      cols, [=](int64_t i, int n) __attribute__((always_inline)) {
+        const typename S::V v = S::Mul(LoadColumns<S>(x + i, n), factor);
+        StoreColumns<S>(out + i, S::Mul(v, LoadColumns<S>(weight + i, n)), n);
+      });
 }
 
 // (a, b) of the two halves becomes (a cos - b sin, b cos + a sin).
 template <class S>
 void RopeHead(float* head, const float* cosine, const float* sine, int64_t half) {
-  ForColumns(half, [=](int64_t i, int n) [[gnu::always_inline]] {
-    const typename S::V c = LoadColumns<S>(cosine + i, n), s = LoadColumns<S>(sine + i, n);
-    const typename S::V a = LoadColumns<S>(head + i, n), b = LoadColumns<S>(head + half + i, n);
-    StoreColumns<S>(head + i, S::Nfma(b, s, S::Mul(a, c)), n);
-    StoreColumns<S>(head + half + i, S::Fma(a, s, S::Mul(b, c)), n);
-  });
+  ForColumns(
+      half, [=](int64_t i, int n) __attribute__((always_inline)) {
+        const typename S::V c = LoadColumns<S>(cosine + i, n), s = LoadColumns<S>(sine + i, n);
+        const typename S::V a = LoadColumns<S>(head + i, n), b = LoadColumns<S>(head + half + i, n);
+        StoreColumns<S>(head + i, S::Nfma(b, s, S::Mul(a, c)), n);
+        StoreColumns<S>(head + half + i, S::Fma(a, s, S::Mul(b, c)), n);
+      });
 }
 
 template <class S>
 void SiluMulRow(const float* gate, const float* up, float* out, int64_t cols) {
-  ForColumns(cols, [=](int64_t i, int n) [[gnu::always_inline]] {
-    const typename S::V g = LoadColumns<S>(gate + i, n);
-    const typename S::V one = S::Set1(1.0f);
-    const typename S::V silu = S::Div(g, S::Add(one, Exp<S>(S::Sub(S::Zero(), g))));
-    StoreColumns<S>(out + i, S::Mul(silu, LoadColumns<S>(up + i, n)), n);
-  });
+  ForColumns(
+      cols, [=](int64_t i, int n) __attribute__((always_inline)) {
+        const typename S::V g = LoadColumns<S>(gate + i, n);
+        const typename S::V one = S::Set1(1.0f);
+        const typename S::V silu = S::Div(g, S::Add(one, Exp<S>(S::Sub(S::Zero(), g))));
+        StoreColumns<S>(out + i, S::Mul(silu, LoadColumns<S>(up + i, n)), n);
+      });
 }
 
 template <class S>
 void RowToBf16(const float* x, uint16_t* out, int64_t cols) {
-  ForColumns(cols, [=](int64_t i, int n) [[gnu::always_inline]] {
-    if (n == 16) {
-      S::StoreBf16(out + i, S::Load(x + i));
-      return;
-    }
-    uint16_t part[16];
-    S::StoreBf16(part, S::LoadN(x + i, n));
-    for (int j = 0; j < n; ++j) out[i + j] = part[j];
-  });
+  ForColumns(
+      cols, [=](int64_t i, int n) __attribute__((always_inline)) {
+        if (n == 16) {
+          S::StoreBf16(out + i, S::Load(x + i));
+          return;
+        }
+        uint16_t part[16];
+        S::StoreBf16(part, S::LoadN(x + i, n));
+        for (int j = 0; j < n; ++j) out[i + j] = part[j];
+      });
 }
 
 }  // namespace
