@@ -2,15 +2,20 @@
 
 #include <grpcpp/health_check_service_interface.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "base/status_macros.h"
 #include "proto/link.h"
 
 namespace headgate {
 namespace {
+
+constexpr absl::Duration kDrainLookEvery = absl::Milliseconds(10);
+constexpr absl::Duration kDrainLinger = absl::Milliseconds(200);
 
 absl::Status Check(const InferenceServerOptions& options) {
   if (options.model.name.empty() || !(options.model.max_positions > 1) ||
@@ -33,10 +38,10 @@ InferenceServer::InferenceServer(const InferenceServerOptions& options, PromptEn
 
 absl::StatusOr<std::unique_ptr<InferenceServer>> InferenceServer::Start(
     InferenceServerOptions options, std::shared_ptr<const Tokenizer> tokenizer,
-    std::shared_ptr<const ChatFormat> chat_format) {
+    std::optional<ModelTemplate> chat_template) {
   RETURN_IF_ERROR(Check(options));
   std::unique_ptr<InferenceServer> server(
-      new InferenceServer(options, PromptEncoder(std::move(tokenizer), std::move(chat_format))));
+      new InferenceServer(options, PromptEncoder(std::move(tokenizer), std::move(chat_template))));
   InferenceServer* const self = server.get();
   // Before serving: calls use the link. Health is told once the server is there.
   server->calls_->link =
@@ -85,10 +90,17 @@ void InferenceServer::Drain(absl::Duration grace) {
   drained_ = true;
   calls_->draining = true;
   UpdateHealth();
-  if (server_ != nullptr) {
-    server_->Shutdown(absl::ToChronoTime(absl::Now() + grace));
-    server_->Wait();
+  if (server_ == nullptr) return;
+  // gRPC closes connections with the last call, and a client that writes to a closed one may lose
+  // what it has not read. So calls end first, then clients get a moment, then the server goes.
+  const absl::Time end = absl::Now() + grace;
+  const bool had_streams = calls_->counters.Stats().streams_active > 0;
+  while (absl::Now() < end && calls_->counters.Stats().streams_active > 0) {
+    absl::SleepFor(kDrainLookEvery);
   }
+  if (had_streams) absl::SleepFor(std::min(kDrainLinger, grace));
+  server_->Shutdown(absl::ToChronoTime(std::max(end, absl::Now())));
+  server_->Wait();
 }
 
 ServerStats InferenceServer::Stats() const {

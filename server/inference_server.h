@@ -1,7 +1,7 @@
 // A server process: the public gRPC endpoint with health, its link to the scheduler, and the
 // threads in between.
 //
-//   auto server = InferenceServer::Start(options, tokenizer, chat_format);
+//   auto server = InferenceServer::Start(options, tokenizer, chat_template);
 //   ... server->Stats() from any thread ...
 //   server->Drain(grace);   // on SIGTERM
 #pragma once
@@ -10,6 +10,7 @@
 
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -32,11 +33,11 @@ struct InferenceServerOptions {
 
 class InferenceServer final {
  public:
-  // `chat_format` null = the model has none. INVALID_ARGUMENT for a model without numbers,
+  // `chat_template` nullopt = the model has none. INVALID_ARGUMENT for a model without numbers,
   // FAILED_PRECONDITION when a plain address is not local, UNAVAILABLE when the address is taken.
   static absl::StatusOr<std::unique_ptr<InferenceServer>> Start(
       InferenceServerOptions options, std::shared_ptr<const Tokenizer> tokenizer,
-      std::shared_ptr<const ChatFormat> chat_format);
+      std::optional<ModelTemplate> chat_template);
   // Drains without grace.
   ~InferenceServer();
 

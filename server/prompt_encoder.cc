@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/clock.h"
 #include "base/status_macros.h"
 #include "server/errors.h"
 
@@ -11,9 +12,25 @@ absl::StatusOr<std::vector<TokenId>> PromptEncoder::EncodeText(const std::string
   return tokenizer_->Encode(text, EncodeOptions{});
 }
 
+absl::StatusOr<std::vector<RenderedPiece>> PromptEncoder::RenderChat(
+    const v1::ChatMessages& chat) const {
+  nlohmann::ordered_json context = nlohmann::ordered_json::object();
+  nlohmann::ordered_json& messages = context["messages"] = nlohmann::ordered_json::array();
+  for (const v1::ChatMessage& message : chat.messages()) {
+    messages.push_back({{"role", message.role()}, {"content", message.content()}});
+  }
+  context["add_generation_prompt"] = true;
+  context["bos_token"] = chat_template_->bos_token;
+  context["eos_token"] = chat_template_->eos_token;
+  auto pieces = chat_template_->chat_template.Render(context, RealClock());
+  if (pieces.ok()) return pieces;
+  // The template's own message may quote the conversation.
+  return absl::InvalidArgumentError("chat: the model's template refuses these messages");
+}
+
 absl::StatusOr<std::vector<TokenId>> PromptEncoder::EncodeChat(const v1::ChatMessages& chat) const {
-  if (chat_format_ == nullptr) return errors::NoChatTemplate().status;
-  ASSIGN_OR_RETURN(const std::vector<RenderedPiece> rendered, chat_format_->Render(chat));
+  if (!chat_template_.has_value()) return errors::NoChatTemplate().status;
+  ASSIGN_OR_RETURN(const std::vector<RenderedPiece> rendered, RenderChat(chat));
   std::vector<TextPiece> pieces;
   pieces.reserve(rendered.size());
   for (const RenderedPiece& piece : rendered) pieces.push_back({piece.text, piece.from_template});

@@ -2,22 +2,24 @@
 #pragma once
 
 #include <memory>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "base/ids.h"
 #include "headgate/v1/inference.pb.h"
-#include "server/chat_format.h"
+#include "server/template/model_template.h"
 #include "server/tokenizer/tokenizer.h"
 
 namespace headgate {
 
 class PromptEncoder final {
  public:
-  // `chat_format` null = the model has none.
+  // `chat_template` nullopt = the model has none.
   PromptEncoder(std::shared_ptr<const Tokenizer> tokenizer,
-                std::shared_ptr<const ChatFormat> chat_format)
-      : tokenizer_(std::move(tokenizer)), chat_format_(std::move(chat_format)) {}
+                std::optional<ModelTemplate> chat_template)
+      : tokenizer_(std::move(tokenizer)), chat_template_(std::move(chat_template)) {}
 
   // INVALID_ARGUMENT for what the client can change. REQUIRES: Validate passed.
   absl::StatusOr<std::vector<TokenId>> Encode(const v1::GenerateRequest& request) const;
@@ -25,14 +27,16 @@ class PromptEncoder final {
   absl::StatusOr<std::vector<TokenId>> Encode(const v1::TokenizeRequest& request) const;
 
   const Tokenizer& tokenizer() const { return *tokenizer_; }
-  bool has_chat_template() const { return chat_format_ != nullptr; }
+  bool has_chat_template() const { return chat_template_.has_value(); }
 
  private:
   absl::StatusOr<std::vector<TokenId>> EncodeText(const std::string& text) const;
   absl::StatusOr<std::vector<TokenId>> EncodeChat(const v1::ChatMessages& chat) const;
+  // The conversation as text, ready for an answer.
+  absl::StatusOr<std::vector<RenderedPiece>> RenderChat(const v1::ChatMessages& chat) const;
 
   std::shared_ptr<const Tokenizer> tokenizer_;
-  std::shared_ptr<const ChatFormat> chat_format_;
+  std::optional<ModelTemplate> chat_template_;
 };
 
 }  // namespace headgate
