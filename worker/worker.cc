@@ -54,15 +54,14 @@ absl::StatusOr<StepResult> Worker::Step(const StepPlan& plan) {
                                                       last_step_ + 1, " of epoch ", epoch_));
   }
   RETURN_IF_ERROR(sequences_->Check(plan));
-  RETURN_IF_ERROR(Apply(plan));
   StepResult result;
   result.epoch = plan.epoch;
   result.step = plan.step;
-  if (!plan.chunks.empty()) {
-    if (const absl::Status status = Compute(plan, result); !status.ok()) {
-      collective_.reset();  // the ranks are no longer in step
-      return status;
-    }
+  absl::Status done = Apply(plan);
+  if (done.ok() && !plan.chunks.empty()) done = Compute(plan, result);
+  if (!done.ok()) {
+    collective_.reset();  // the ranks may no longer be in step: peers hear of it, the epoch is over
+    return done;
   }
 #ifndef NDEBUG
   RETURN_IF_ERROR(store_->CheckIntegrity());

@@ -40,7 +40,7 @@ struct WorkerOptions {
   int64_t page_tokens = 16;
   PageBudget pages;
   int64_t step_tokens_max = 512;
-  int64_t positions_max = 0;  // 0 = the model's; a lower limit saves rotary range, not memory
+  int64_t positions_max = 0;  // of one sequence; 0 = as many as the model takes
   int rank = 0;
   int ranks = 1;
   int threads = 0;           // 0 = all cores

@@ -99,6 +99,7 @@ TEST(WorkerTest, RunningOutOfPagesIsRefusedAndANewEpochBeginsEmpty) {
   auto rig = MakeRig(options);
   const auto result = rig->Step(StartPlan(1, std::vector<TokenId>(33, 1)));
   EXPECT_EQ(result.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_FALSE(rig->Step({}).ok());  // the epoch is over
   ASSERT_TRUE(rig->BeginEpoch(2).ok());
   const auto fits = rig->Step(StartPlan(1, std::vector<TokenId>(32, 1)));
   ASSERT_TRUE(fits.ok()) << fits.status();
