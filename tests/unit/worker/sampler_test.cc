@@ -97,7 +97,7 @@ TEST(SamplerTest, TopPOverALargeRowStopsWhereASortWould) {
   const std::vector<float> logits(10000, 1.0f);
   Sampler sampler;
   TokenId largest = 0;
-  for (int i = 0; i < 2000; ++i) {
+  for (int i = 0; i < 500; ++i) {
     const SamplingParams params{.temperature = 1.0f, .top_p = 0.5f, .seed = 3};
     largest = std::max(largest, sampler.Sample(logits, params, nullptr, i).token);
   }
