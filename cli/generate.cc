@@ -5,6 +5,8 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -141,16 +143,23 @@ absl::Status Print(const v1::GenerateResponse& message, bool json, std::ostream&
 
 absl::Status RunGenerate(const GenerateOptions& options, std::ostream& out, std::ostream& err) {
   std::atomic<bool> interrupted = false;
-  grpc::ClientContext context;
-  const InterruptWatch watch([&] {
+  std::mutex mutex;
+  std::optional<grpc::ClientContext> context;  // guarded by mutex until it is there
+  const InterruptWatch watch([&] {  // before gRPC starts threads that would take the signal
     interrupted = true;
-    context.TryCancel();
+    std::lock_guard lock(mutex);
+    if (context.has_value()) context->TryCancel();
   });
   const std::shared_ptr<grpc::Channel> channel = Connect(options.server);
   RETURN_IF_ERROR(WaitUntilReady(options, channel, interrupted, err));
-  context.set_deadline(absl::ToChronoTime(absl::Now() + options.timeout));
+  {
+    std::lock_guard lock(mutex);
+    context.emplace();
+    if (interrupted) return absl::CancelledError("stopped");
+  }
+  context->set_deadline(absl::ToChronoTime(absl::Now() + options.timeout));
   const auto stub = v1::Inference::NewStub(channel);
-  const auto reader = stub->Generate(&context, MakeRequest(options));
+  const auto reader = stub->Generate(&*context, MakeRequest(options));
   v1::GenerateResponse message;
   char last = '\n';
   while (reader->Read(&message)) {
