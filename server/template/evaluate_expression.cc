@@ -61,7 +61,7 @@ absl::StatusOr<Value> Evaluator::Evaluate(const Expr& expr) {
   return value;
 }
 
-absl::StatusOr<Value> Evaluator::EvaluateOr(const ExprPtr& expr, Value absent) {
+absl::StatusOr<Value> Evaluator::EvaluateOr(const ExprPtr& expr, const Value& absent) {
   if (expr == nullptr) return absent;
   return Evaluate(*expr);
 }
@@ -86,9 +86,10 @@ absl::StatusOr<Value> Evaluator::EvaluateNode(const SubscriptExpr& expr) {
 
 absl::StatusOr<Value> Evaluator::EvaluateNode(const SliceExpr& expr) {
   ASSIGN_OR_RETURN(const Value object, Evaluate(*expr.object));
-  ASSIGN_OR_RETURN(const Value start, EvaluateOr(expr.start, Value(None{})));
-  ASSIGN_OR_RETURN(const Value stop, EvaluateOr(expr.stop, Value(None{})));
-  ASSIGN_OR_RETURN(const Value step, EvaluateOr(expr.step, Value(None{})));
+  const Value none(None{});
+  ASSIGN_OR_RETURN(const Value start, EvaluateOr(expr.start, none));
+  ASSIGN_OR_RETURN(const Value stop, EvaluateOr(expr.stop, none));
+  ASSIGN_OR_RETURN(const Value step, EvaluateOr(expr.step, none));
   return GetSlice(budget_, object, start, stop, step);
 }
 

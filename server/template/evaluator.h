@@ -72,7 +72,7 @@ class Evaluator {
   // Counts a step and a level of nesting; the caller leaves the level unless this fails.
   absl::Status Enter(int line);
   absl::StatusOr<Value> Evaluate(const Expr& expr);
-  absl::StatusOr<Value> EvaluateOr(const ExprPtr& expr, Value absent);
+  absl::StatusOr<Value> EvaluateOr(const ExprPtr& expr, const Value& absent);
   absl::StatusOr<Value> EvaluateNode(const LiteralExpr& expr);
   absl::StatusOr<Value> EvaluateNode(const NameExpr& expr);
   absl::StatusOr<Value> EvaluateNode(const AttributeExpr& expr);

@@ -60,6 +60,9 @@ absl::StatusOr<std::vector<Value>> Characters(Budget& budget, const Text& text) 
 
 }  // namespace
 
+// Not inline: g++ 12 warns about inlined moves of this variant when it builds with sanitizers.
+Value::Value(Data data, bool trusted) : data_(std::move(data)), trusted_(trusted) {}
+
 int Value::depth() const {
   if (IsSequence()) return sequence().depth;
   if (IsDict()) return dict().depth;

@@ -41,7 +41,7 @@ class Value {
 
   Value() = default;
   // `trusted`: provenance of a number, a bool or a container's brackets. Strings carry their own.
-  explicit Value(Data data, bool trusted = true) : data_(std::move(data)), trusted_(trusted) {}
+  explicit Value(Data data, bool trusted = true);
 
   static Value Missing(std::string_view what) {
     return Value(Undefined{std::make_shared<const std::string>(what)});
