@@ -1,6 +1,8 @@
 // `headgate server`: the process that clients talk to.
 #include <filesystem>
 #include <memory>
+#include <optional>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
@@ -11,8 +13,8 @@
 #include "cli/status_pipe.h"
 #include "metrics/exporter.h"
 #include "metrics/server_metrics.h"
-#include "server/chat_format.h"
 #include "server/inference_server.h"
+#include "server/template/model_template.h"
 #include "server/tokenizer/tokenizer.h"
 #include "worker/format/model_config.h"
 
@@ -50,8 +52,8 @@ absl::Status RunServer(const Flags& flags) {
   ASSIGN_OR_RETURN(InferenceServerOptions options, Options(flags));
   const std::string model_name = options.model.name;
   ASSIGN_OR_RETURN(std::shared_ptr<const Tokenizer> tokenizer, Tokenizer::Load(flags.model));
-  ASSIGN_OR_RETURN(std::shared_ptr<const ChatFormat> chat_format, ChatFormat::Load(flags.model));
-  auto started = InferenceServer::Start(std::move(options), tokenizer, chat_format);
+  ASSIGN_OR_RETURN(std::optional<ModelTemplate> chat_template, LoadChatTemplate(flags.model));
+  auto started = InferenceServer::Start(std::move(options), tokenizer, std::move(chat_template));
   // An address in use is the operator's to mend: relaunching cannot help.
   if (absl::IsUnavailable(started.status())) {
     return absl::AlreadyExistsError(started.status().message());

@@ -20,6 +20,8 @@ namespace headgate {
 namespace {
 
 constexpr absl::Duration kPollMax = absl::Milliseconds(100);
+// A unit that was ready and lived so long counts as healthy: a crash loop must not look like one.
+constexpr absl::Duration kHealthyLife = absl::Seconds(5);
 constexpr absl::Duration kFirstBackoff = absl::Milliseconds(50);
 
 // A descriptor that reads SIGTERM and SIGINT, which are blocked while it lives.
@@ -56,7 +58,7 @@ struct Supervisor::State {
   struct Entry {
     SupervisedUnit unit;
     absl::Time relaunch_at = absl::InfinitePast();  // when not running
-    int failures = 0;                               // in a row without becoming ready
+    int failures = 0;                               // in a row without a healthy life
   };
 
   SupervisorOptions options;
@@ -123,7 +125,7 @@ absl::Status Supervisor::State::CheckAll(absl::Time now) {
     if (!entry.unit.running()) continue;
     if (std::optional<UnitFailure> failure = entry.unit.Check(now, options.watchdog_limit)) {
       RETURN_IF_ERROR(Failed(entry, *failure, now));
-    } else if (entry.unit.ready()) {
+    } else if (entry.unit.ready() && now - entry.unit.started_at() > kHealthyLife) {
       entry.failures = 0;
     }
   }
