@@ -1,5 +1,9 @@
 // A bidi call seen from its client: messages go out in order without blocking the caller, messages
 // come in on gRPC's threads one at a time, and exactly one end follows. Thread safe.
+//
+// The last owner of a grpc::Channel must not let go of it on one of gRPC's own threads: the channel
+// would wait for that very thread. So whoever opens streams keeps its stub until every on_end was
+// called; from then on no stream refers to the channel.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -9,6 +13,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -34,7 +39,7 @@ class ClientStream final : private grpc::ClientBidiReactor<Out, In> {
                                              const Open& open) {
     std::shared_ptr<ClientStream> stream(new ClientStream(queue_limit, std::move(listener)));
     stream->self_ = stream;
-    open(&stream->context_, stream.get());
+    open(&*stream->context_, stream.get());
     stream->AddHold();
     stream->StartRead(&stream->incoming_);
     stream->StartCall();
@@ -58,7 +63,10 @@ class ClientStream final : private grpc::ClientBidiReactor<Out, In> {
   }
 
   // Ends the call soon; on_end follows.
-  void Cancel() { context_.TryCancel(); }
+  void Cancel() {
+    std::lock_guard lock(mutex_);
+    if (context_.has_value()) context_->TryCancel();
+  }
 
   size_t queued() const {
     std::lock_guard lock(mutex_);
@@ -68,7 +76,8 @@ class ClientStream final : private grpc::ClientBidiReactor<Out, In> {
  private:
   ClientStream(size_t queue_limit, Listener listener)
       : queue_limit_(queue_limit), listener_(std::move(listener)) {
-    context_.set_wait_for_ready(true);
+    context_.emplace();
+    context_->set_wait_for_ready(true);
   }
 
   void OnReadDone(bool ok) override {
@@ -105,17 +114,21 @@ class ClientStream final : private grpc::ClientBidiReactor<Out, In> {
   }
 
   void OnDone(const grpc::Status& status) override {
+    {
+      std::lock_guard lock(mutex_);
+      context_.reset();  // lets go of the channel
+    }
     listener_.on_end(FromGrpc(status));
     const std::shared_ptr<ClientStream> self = std::move(self_);  // may be the last owner
   }
 
   const size_t queue_limit_;
   const Listener listener_;
-  grpc::ClientContext context_;
   std::shared_ptr<ClientStream> self_;
   In incoming_;
 
   mutable std::mutex mutex_;
+  std::optional<grpc::ClientContext> context_;  // until the call is over
   std::deque<Out> queue_;
   Out outgoing_;
   bool writing_ = false;

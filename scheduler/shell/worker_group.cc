@@ -65,6 +65,8 @@ WorkerGroup::~WorkerGroup() {
   for (Rank& rank : ranks_) {
     if (rank.stream) rank.stream->Cancel();
   }
+  std::unique_lock lock(open_streams_->mutex);
+  open_streams_->none.wait(lock, [this] { return open_streams_->count == 0; });
 }
 
 std::string WorkerGroup::RendezvousPath(Epoch epoch) const {
@@ -107,7 +109,16 @@ void WorkerGroup::Open(int rank_index) {
     // A full inbox loses a result: the epoch cannot go on.
     if (absl::Status pushed = inbox->TryPush(*std::move(event)); !pushed.ok()) close(pushed);
   };
-  listener.on_end = close;
+  listener.on_end = [close, open = open_streams_](const absl::Status& status) {
+    close(status);
+    std::lock_guard lock(open->mutex);
+    --open->count;
+    open->none.notify_all();
+  };
+  {
+    std::lock_guard lock(open_streams_->mutex);
+    ++open_streams_->count;
+  }
   rank.stream = Stream::Start(kUnsentPlansMax, std::move(listener),
                               [&](grpc::ClientContext* context, Stream::Reactor* reactor) {
                                 rank.stub->async()->Run(context, reactor);

@@ -4,9 +4,11 @@
 // gRPC's threads only put RankReplied and RankClosed into the inbox.
 #pragma once
 
+#include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -37,6 +39,7 @@ class WorkerGroup final {
 
   WorkerGroup(int index, const std::vector<std::string>& addresses, WorkerGroupOptions options,
               std::shared_ptr<ShellInbox> inbox);
+  // Ends the streams and waits until they are over.
   ~WorkerGroup();
 
   bool up() const { return phase_ == Phase::kUp; }
@@ -73,6 +76,13 @@ class WorkerGroup final {
     std::deque<StepResult> results;  // not longer than in_flight_
   };
 
+  // Streams of any epoch whose end has not been heard: the stubs must outlive them.
+  struct OpenStreams {
+    std::mutex mutex;
+    std::condition_variable none;
+    int count = 0;
+  };
+
   struct SentStep {
     StepId step = 0;
     absl::Time sent_at;
@@ -89,6 +99,7 @@ class WorkerGroup final {
   const int index_;
   const WorkerGroupOptions options_;
   const std::shared_ptr<ShellInbox> inbox_;
+  const std::shared_ptr<OpenStreams> open_streams_ = std::make_shared<OpenStreams>();
   std::vector<Rank> ranks_;
   Phase phase_ = Phase::kIdle;
   Epoch epoch_ = 0;
