@@ -31,15 +31,14 @@ run() {  # label command ... : a phase whose own last line is the error message
   }
 }
 build() {
-  cmake --preset release -DHEADGATE_TESTS=OFF -DWITH_CUDA=OFF -B build/quickstart &&
-    cmake --build build/quickstart --target headgate
+  cmake --preset release && cmake --build --preset release --target headgate
 }
 run "Debian packages" tools/install_deps.sh
 run "Build" build
 run "Python venv" tools/make_venv.sh
 run "Model" tools/fetch_smollm2.sh
 model=$(tools/fetch_smollm2.sh)
-headgate=build/quickstart/cli/headgate
+headgate=build/release/cli/headgate
 
 "$headgate" serve --model "$model" --ranks "${HEADGATE_RANKS:-2}" --listen "127.0.0.1:$port" \
   >.headgate/serve.out 2>"$serve_log" &
@@ -60,4 +59,5 @@ wait_ready() {
 }
 run "Start" wait_ready
 "$headgate" generate --server "127.0.0.1:$port" "$question"
+sleep 0.2 # the scheduler tells its load every 100 ms
 "$headgate" load --server "127.0.0.1:$port"

@@ -33,12 +33,12 @@ simulator() { ctest --preset release -L sim; }
 integration() { ctest --preset release -L 'integration|heavy' -j 1; }
 
 asan() {
-  cmake --preset asan -DWITH_CUDA=OFF && cmake --build --preset asan -j "$jobs" &&
+  cmake --preset asan && cmake --build --preset asan -j "$jobs" &&
     ctest --preset asan -LE heavy
 }
 
 tsan() {
-  cmake --preset tsan -DWITH_CUDA=OFF && cmake --build --preset tsan -j "$jobs" &&
+  cmake --preset tsan && cmake --build --preset tsan -j "$jobs" &&
     TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp" ctest --preset tsan -LE heavy
 }
 

@@ -2,15 +2,6 @@
 option(HEADGATE_TESTS "Build the tests" ON)
 set(HEADGATE_SANITIZE "" CACHE STRING "Sanitizers for every target: address,undefined or thread")
 
-include(CheckLanguage)
-check_language(CUDA)
-if(CMAKE_CUDA_COMPILER)
-  set(cuda_default ON)
-else()
-  set(cuda_default OFF)
-endif()
-option(WITH_CUDA "Build the CUDA backend (needs a CUDA 13 toolkit)" ${cuda_default})
-
 if(NOT CMAKE_BUILD_TYPE)
   set(CMAKE_BUILD_TYPE Release CACHE STRING "" FORCE)
 endif()
@@ -23,7 +14,6 @@ set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 find_program(CCACHE ccache)
 if(CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
-  set(CMAKE_CUDA_COMPILER_LAUNCHER ${CCACHE})
 endif()
 
 if(HEADGATE_SANITIZE)

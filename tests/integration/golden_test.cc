@@ -96,8 +96,10 @@ TEST(Streaming, HeadsHoldTheSameNumberOfPagesWhateverTheContext) {
   auto service = Service::Start(kStories, Args(1, 32, {absl::StrCat("--policy=", policy)}));
   ASSERT_TRUE(service.ok()) << service.status();
   ASSERT_TRUE(RunStream((*service)->stub(), GoldenRequest(100, 28)).status.ok());
+  ASSERT_TRUE((*service)->WaitUntilIdle(absl::Seconds(10)).ok());  // the load is told by and by
   const auto short_context = (*service)->Load();
   ASSERT_TRUE(RunStream((*service)->stub(), GoldenRequest(200, 300)).status.ok());
+  ASSERT_TRUE((*service)->WaitUntilIdle(absl::Seconds(10)).ok());
   const auto long_context = (*service)->Load();
   ASSERT_TRUE(short_context.ok() && long_context.ok());
   // 20 rows of 16 sinks and a window of 32: 1 + 3 pages each.
