@@ -32,10 +32,25 @@ static_assert(kProductBytes + kDecodedBytes + kSumBytes <= kMatMulScratchBytes);
 // The compiler must not move plain stores and loads across tile instructions.
 [[gnu::always_inline]] inline void TileFence() { asm volatile("" ::: "memory"); }
 
-// KernelTable::prepare at this level: sums of groups (as below kAmx) and the bf16 halves.
+// Few rows times quantised weights: several groups share a product. Row (group % slots) * 2 *
+// height
+// + r of a group's left-hand tile is the high part of row r, `height` further down its low part;
+// the rows of other slots are 0. 8 rows where that suffices: a product takes as many cycles as its
+// left-hand tile has rows, but not fewer than about 10 (measured on Emerald Rapids).
+constexpr int64_t kFewRows = 4;
+constexpr int StackSlots(int64_t height) { return height == 1 ? 4 : 2; }
+
+// KernelTable::prepare at this level: the bf16 halves.
 void SplitRows(const PreparedRows& rows, int64_t begin, int64_t end) {
   const int64_t height = end - begin;
+  const int64_t slots = rows.grouped && height <= kFewRows ? StackSlots(height) : 1;
+  const int64_t group_values = slots * height * 64;
   uint16_t* tile = rows.split + begin * rows.groups * 64;
+  if (slots > 1) {
+    for (int64_t i = 0; i < rows.groups * group_values; i += 32) {
+      _mm512_storeu_si512(tile + i, _mm512_setzero_si512());
+    }
+  }
   for (int64_t r = 0; r < height; ++r) {
     const float* x = rows.x + (begin + r) * rows.ldx;
     for (int64_t i = 0; i < rows.groups * 2; ++i) {  // 16 inputs
@@ -46,7 +61,8 @@ void SplitRows(const PreparedRows& rows, int64_t begin, int64_t end) {
       const __m256i high = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(v));
       const __m512 back = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(high), 16));
       const __m256i low = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_sub_ps(v, back)));
-      uint16_t* to = tile + i / 2 * height * 64 + r * 32 + i % 2 * 16;
+      const int64_t g = i / 2;
+      uint16_t* to = tile + g * group_values + (g % slots * 2 * height + r) * 32 + i % 2 * 16;
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), high);
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + height * 32), low);
     }
@@ -114,17 +130,37 @@ struct GroupedTile {
     _tile_stored(C, a.products + (C)*256, 64);             \
   } while (false)
 
+[[gnu::always_inline]] inline __m512 LoadF16x16(const uint16_t* p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+
+template <int kRows>
+[[gnu::always_inline]] inline void LoadSums(const GroupedTile& a, __m512 (&acc)[kRows]) {
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+    acc[r] = a.first ? _mm512_setzero_ps() : _mm512_load_ps(a.acc + r * 16);
+  }
+}
+
+template <int kRows>
+[[gnu::always_inline]] inline void StoreSums(const GroupedTile& a, const __m512 (&acc)[kRows]) {
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+    if (a.last) {
+      _mm512_mask_storeu_ps(a.out + r * a.ldo, a.lanes, acc[r]);
+    } else {
+      _mm512_store_ps(a.acc + r * 16, acc[r]);
+    }
+  }
+}
+
 template <int kRows, bool kMinima>
 [[gnu::always_inline]] inline void ScaleProduct(const GroupedTile& a, int64_t g, int set,
                                                 __m512 (&acc)[kRows]) {
   const float* product = a.products + set * 256;
-  const __m512 scale =
-      _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(a.scales + g * 16)));
+  const __m512 scale = LoadF16x16(a.scales + g * 16);
   __m512 minimum = _mm512_setzero_ps();
-  if constexpr (kMinima) {
-    minimum =
-        _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(a.minima + g * 16)));
-  }
+  if constexpr (kMinima) minimum = LoadF16x16(a.minima + g * 16);
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
     acc[r] = _mm512_fmadd_ps(scale, _mm512_load_ps(product + r * 16), acc[r]);
@@ -138,10 +174,7 @@ template <int kRows, bool kMinima>
 template <int kRows, bool kMinima>
 void MultiplyGroups(const GroupedTile& a) {
   __m512 acc[kRows];
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) {
-    acc[r] = a.first ? _mm512_setzero_ps() : _mm512_load_ps(a.acc + r * 16);
-  }
+  LoadSums<kRows>(a, acc);
   HEADGATE_TILE_PRODUCT(0, 6, 0);
   int64_t g = 1;
   for (; g + 1 < a.groups; g += 2) {
@@ -157,22 +190,82 @@ void MultiplyGroups(const GroupedTile& a) {
   } else {
     ScaleProduct<kRows, kMinima>(a, g - 1, 0, acc);
   }
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) {
-    if (a.last) {
-      _mm512_mask_storeu_ps(a.out + r * a.ldo, a.lanes, acc[r]);
-    } else {
-      _mm512_store_ps(a.acc + r * 16, acc[r]);
-    }
-  }
+  StoreSums<kRows>(a, acc);
 }
 
 #undef HEADGATE_TILE_PRODUCT
 
-// MultiplyGroups for a height known at run time only, 1 to kRows.
+// The same products for few rows. One product gives the high and low parts of all slots, and one
+// store. Adding 0 * weight is exact, and high + low is what the second product of MultiplyGroups
+// adds: the same bits.
+template <int kHeight, bool kMinima>
+[[gnu::always_inline]] inline void ScaleStack(const GroupedTile& a, int64_t g, int64_t count,
+                                              int set, __m512 (&acc)[kHeight]) {
+  const float* product = a.products + set * 256;
+  for (const int64_t end = g + count; g < end; ++g, product += 2 * kHeight * 16) {
+    const __m512 scale = LoadF16x16(a.scales + g * 16);
+    __m512 minimum = _mm512_setzero_ps();
+    if constexpr (kMinima) minimum = LoadF16x16(a.minima + g * 16);
+#pragma GCC unroll 8
+    for (int r = 0; r < kHeight; ++r) {
+      const __m512 t = _mm512_add_ps(_mm512_load_ps(product + r * 16),
+                                     _mm512_load_ps(product + (kHeight + r) * 16));
+      acc[r] = _mm512_fmadd_ps(scale, t, acc[r]);
+      if constexpr (kMinima) {
+        acc[r] = _mm512_fmadd_ps(minimum, _mm512_set1_ps(a.sums[r * a.sums_stride + g]), acc[r]);
+      }
+    }
+  }
+}
+
+#define HEADGATE_STACK_PRODUCT(C, g, count)                \
+  do {                                                     \
+    _tile_zero(C);                                         \
+    for (int64_t j = (g); j < (g) + (count); ++j) {        \
+      _tile_loadd(4, a.x + j * kSlots * kHeight * 64, 64); \
+      _tile_loadd(6, a.w + j * kTileValues, 64);           \
+      _tile_dpbf16ps(C, 4, 6);                             \
+    }                                                      \
+    _tile_stored(C, a.products + (C)*256, 64);             \
+  } while (false)
+
+template <int kHeight, bool kMinima>
+void MultiplyStacks(const GroupedTile& a) {
+  constexpr int64_t kSlots = StackSlots(kHeight);
+  __m512 acc[kHeight];
+  LoadSums<kHeight>(a, acc);
+  const auto count = [&a](int64_t g) { return a.groups - g < kSlots ? a.groups - g : kSlots; };
+  HEADGATE_STACK_PRODUCT(0, 0, count(0));
+  for (int64_t g = 0; g < a.groups; g += 2 * kSlots) {
+    const int64_t second = g + kSlots, third = second + kSlots;
+    if (second < a.groups) HEADGATE_STACK_PRODUCT(1, second, count(second));
+    ScaleStack<kHeight, kMinima>(a, g, count(g), 0, acc);
+    if (second >= a.groups) break;
+    if (third < a.groups) HEADGATE_STACK_PRODUCT(0, third, count(third));
+    ScaleStack<kHeight, kMinima>(a, second, count(second), 1, acc);
+  }
+  StoreSums<kHeight>(a, acc);
+}
+
+#undef HEADGATE_STACK_PRODUCT
+
+// MultiplyStacks for a height known at run time only, 1 to kHeight.
+template <int kHeight>
+void MultiplyStacksOf(int64_t height, const GroupedTile& a) {
+  if constexpr (kHeight > 1) {
+    if (height < kHeight) return MultiplyStacksOf<kHeight - 1>(height, a);
+  }
+  if (a.minima != nullptr) {
+    MultiplyStacks<kHeight, true>(a);
+  } else {
+    MultiplyStacks<kHeight, false>(a);
+  }
+}
+
+// MultiplyGroups for a height known at run time only, above kFewRows.
 template <int kRows>
 void MultiplyGroupsOf(int64_t height, const GroupedTile& a) {
-  if constexpr (kRows > 1) {
+  if constexpr (kRows > kFewRows + 1) {
     if (height < kRows) return MultiplyGroupsOf<kRows - 1>(height, a);
   }
   if (a.minima != nullptr) {
@@ -194,6 +287,12 @@ __mmask16 PanelLanes(const PanelView& w, int64_t panel) {
   return left >= 16 ? __mmask16{0xFFFF} : static_cast<__mmask16>((1 << left) - 1);
 }
 
+// Weights of the panels that come next: chunks are too short for the hardware to foresee them. The
+// end of a matrix prefetches what lies behind it, which is harmless.
+[[gnu::always_inline]] inline void Prefetch(const std::byte* from, int64_t bytes) {
+  for (int64_t i = 0; i < bytes; i += 64) _mm_prefetch(from + i, _MM_HINT_T0);
+}
+
 // kPanels panels, one chunk of groups, all tiles of the run.
 template <int kPanels>
 void MultiplyChunk(const MatMulCall& call, const RowRun& run, int64_t panel, int64_t group,
@@ -205,7 +304,11 @@ void MultiplyChunk(const MatMulCall& call, const RowRun& run, int64_t panel, int
   for (int p = 0; p < kPanels; ++p) {
     const std::byte* from = w.data + (panel + p) * w.stride + group * group_bytes;
     uint16_t* to = decoded + p * kChunkGroups * kTileValues;
+    const std::byte* next = w.data + (panel + p + kPanels) * w.stride + group * 32;
+    Prefetch(next + w.scales_begin, groups * 32);
+    if (int4) Prefetch(next + w.minima_begin, groups * 32);
     for (int64_t g = 0; g < groups; ++g, from += group_bytes, to += kTileValues) {
+      Prefetch(from + kPanels * w.stride, group_bytes);
       if (int4) {
         DecodeInt4(from, to);
       } else {
@@ -213,13 +316,15 @@ void MultiplyChunk(const MatMulCall& call, const RowRun& run, int64_t panel, int
       }
     }
   }
+  const bool few = run.height <= kFewRows;
+  const int64_t group_values = run.height * 64 * (few ? StackSlots(run.height) : 1);
   TileFence();
   for (int64_t t = 0; t < run.tiles; ++t) {
     const int64_t row = run.begin + t * run.height;
     for (int p = 0; p < kPanels; ++p) {
       const std::byte* data = w.data + (panel + p) * w.stride;
       GroupedTile a;
-      a.x = call.rows.split + row * w.groups * 64 + group * run.height * 64;
+      a.x = call.rows.split + row * w.groups * 64 + group * group_values;
       a.w = decoded + p * kChunkGroups * kTileValues;
       a.scales = reinterpret_cast<const uint16_t*>(data + w.scales_begin) + group * 16;
       if (int4) a.minima = reinterpret_cast<const uint16_t*>(data + w.minima_begin) + group * 16;
@@ -234,7 +339,11 @@ void MultiplyChunk(const MatMulCall& call, const RowRun& run, int64_t panel, int
       a.first = group == 0;
       a.last = group + groups == w.groups;
       a.products = reinterpret_cast<float*>(scratch);
-      MultiplyGroupsOf<kTileRows>(run.height, a);
+      if (few) {
+        MultiplyStacksOf<kFewRows>(run.height, a);
+      } else {
+        MultiplyGroupsOf<kTileRows>(run.height, a);
+      }
     }
   }
 }
@@ -287,7 +396,8 @@ void MultiplyBf16Panels(const MatMulCall& call, const RowRun& run, int64_t begin
 
 void MultiplyRun(const MatMulCall& call, const RowRun& run, int64_t begin, int64_t end,
                  std::byte* scratch) {
-  ConfigureTiles(static_cast<int>(run.height));
+  const bool stacked = call.weights.grouped() && run.height <= kFewRows;
+  ConfigureTiles(static_cast<int>(run.height) * (stacked ? 2 * StackSlots(run.height) : 1));
   if (call.weights.format == PanelFormat::kBF16) {
     MultiplyBf16Panels(call, run, begin, end, reinterpret_cast<float*>(scratch));
     return;

@@ -22,7 +22,9 @@ struct PreparedRows {
   float* sums = nullptr;  // [rows, groups]: sum of x over each group of 32; kInt4
   // AMX only: bf16 [row tile of <= 16][groups][high, low][rows of the tile][32]; high + low = x to
   // 16 bits. Null at other levels and for fp32 weights.
+  // Quantised weights: a tile of few rows is laid out in another way (amx_matmul.h).
   uint16_t* split = nullptr;
+  bool grouped = false;  // the weights are quantised
 };
 
 struct MatMulCall {

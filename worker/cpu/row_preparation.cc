@@ -14,13 +14,15 @@ PreparedRows RowPreparation::Prepare(Tensor x, const PanelView& weights) {
   rows.ldx = x.cols;
   rows.rows = x.rows;
   rows.groups = weights.groups;
+  rows.grouped = weights.grouped();
   if (weights.format == PanelFormat::kInt4) {
     const size_t sums = static_cast<size_t>(x.rows * weights.groups);
     if (sums_.size() < sums) sums_.resize(sums);
     rows.sums = sums_.data();
   }
   if (tiles_ && weights.format != PanelFormat::kF32) {
-    const int64_t bytes = x.rows * weights.groups * kGroupInputs * 2 * 2;
+    // 16 rows more than there are: few rows are spread over a whole tile.
+    const int64_t bytes = (x.rows + 16) * weights.groups * kGroupInputs * 2 * 2;
     if (split_.bytes() < bytes) {
       absl::StatusOr<AlignedBuffer> grown = AlignedBuffer::Create(bytes);
       CHECK(grown.ok()) << grown.status().ToString();
