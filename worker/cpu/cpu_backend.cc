@@ -16,6 +16,7 @@
 #include "worker/cpu/rope_table.h"
 #include "worker/cpu/row_preparation.h"
 #include "worker/cpu/thread_pool.h"
+#include "worker/cpu/weight_memory.h"
 
 namespace headgate {
 namespace {
@@ -57,6 +58,7 @@ class CpuBackend final : public Backend {
   Attention attention_;
   RopeTable rope_;
   RowPreparation preparation_;
+  WeightMemory weight_memory_;
   std::vector<AlignedBuffer> matmul_scratch_;  // one per thread
   std::deque<AlignedBuffer> owned_;            // of Allocate and Upload
 };
@@ -93,7 +95,7 @@ absl::StatusOr<Tensor> CpuBackend::Allocate(int64_t rows, int64_t cols) {
 absl::StatusOr<std::unique_ptr<PackedMatrix>> CpuBackend::Pack(const HostMatrix& matrix,
                                                                WeightFormat format) {
   ASSIGN_OR_RETURN(std::unique_ptr<PackedPanels> packed,
-                   PackedPanels::Create(matrix, format, pool_));
+                   PackedPanels::Create(matrix, format, pool_, weight_memory_));
   return packed;
 }
 

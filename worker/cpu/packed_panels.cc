@@ -152,19 +152,20 @@ bool PackRow(const std::vector<float>& row, const PanelView& view, int64_t lane,
 
 absl::StatusOr<std::unique_ptr<PackedPanels>> PackedPanels::Create(const HostMatrix& matrix,
                                                                    WeightFormat format,
-                                                                   ThreadPool& pool) {
+                                                                   ThreadPool& pool,
+                                                                   WeightMemory& memory) {
   const PanelFormat panel_format = FormatOf(matrix, format);
   RETURN_IF_ERROR(Validate(matrix, panel_format));
   PanelView view = LayOut(matrix, panel_format);
   if (view.stride > INT64_MAX / 2 / view.panels()) {
     return absl::InvalidArgumentError("cpu: weight matrix is too large");
   }
-  ASSIGN_OR_RETURN(AlignedBuffer buffer, AlignedBuffer::Create(view.stride * view.panels()));
-  view.data = buffer.data();
+  ASSIGN_OR_RETURN(std::shared_ptr<std::byte> bytes, memory.Take(view.stride * view.panels()));
+  view.data = bytes.get();
   std::atomic<bool> ok{true};
   pool.Run(view.panels(), [&](int64_t panel, int) {
     std::vector<float> row(static_cast<size_t>(view.inputs));
-    std::byte* to = buffer.data() + panel * view.stride;
+    std::byte* to = bytes.get() + panel * view.stride;
     for (int64_t lane = 0; lane < 16 && panel * 16 + lane < view.outputs; ++lane) {
       for (int64_t k = 0; k < view.inputs; ++k) {
         row[static_cast<size_t>(k)] = Element(matrix, panel * 16 + lane, k);
@@ -176,7 +177,7 @@ absl::StatusOr<std::unique_ptr<PackedPanels>> PackedPanels::Create(const HostMat
     return absl::InvalidArgumentError(
         "cpu: a weight is not finite or too large for int4 or int8 groups: keep it as stored");
   }
-  return std::unique_ptr<PackedPanels>(new PackedPanels(std::move(buffer), view));
+  return std::unique_ptr<PackedPanels>(new PackedPanels(std::move(bytes), view));
 }
 
 void PackedPanels::ReadRow(int64_t row, std::span<float> out) const {

@@ -4,12 +4,13 @@
 
 #include <memory>
 #include <span>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "worker/backend.h"
-#include "worker/cpu/aligned_buffer.h"
 #include "worker/cpu/panel.h"
 #include "worker/cpu/thread_pool.h"
+#include "worker/cpu/weight_memory.h"
 
 namespace headgate {
 
@@ -18,12 +19,12 @@ class PackedPanels final : public PackedMatrix {
   // INVALID_ARGUMENT: an empty or inconsistent matrix, int formats whose inputs are no multiple of
   // 32, weights that are not finite or too large for fp16 scales. RESOURCE_EXHAUSTED: no memory.
   static absl::StatusOr<std::unique_ptr<PackedPanels>> Create(const HostMatrix& matrix,
-                                                              WeightFormat format,
-                                                              ThreadPool& pool);
+                                                              WeightFormat format, ThreadPool& pool,
+                                                              WeightMemory& memory);
 
   int64_t outputs() const override { return view_.outputs; }
   int64_t inputs() const override { return view_.inputs; }
-  int64_t bytes() const override { return buffer_.bytes(); }
+  int64_t bytes() const override { return view_.stride * view_.panels(); }
 
   const PanelView& view() const { return view_; }
 
@@ -31,9 +32,10 @@ class PackedPanels final : public PackedMatrix {
   void ReadRow(int64_t row, std::span<float> out) const;
 
  private:
-  PackedPanels(AlignedBuffer buffer, PanelView view) : buffer_(std::move(buffer)), view_(view) {}
+  PackedPanels(std::shared_ptr<std::byte> memory, PanelView view)
+      : memory_(std::move(memory)), view_(view) {}
 
-  AlignedBuffer buffer_;
+  std::shared_ptr<std::byte> memory_;
   PanelView view_;
 };
 
