@@ -20,9 +20,7 @@ namespace headgate {
 namespace {
 
 constexpr absl::Duration kPollMax = absl::Milliseconds(100);
-// A unit that was ready and lived so long counts as healthy: a crash loop must not look like one.
-constexpr absl::Duration kHealthyLife = absl::Seconds(5);
-constexpr absl::Duration kFirstBackoff = absl::Milliseconds(50);
+constexpr absl::Duration kFirstBackoff = absl::Milliseconds(100);
 
 // A descriptor that reads SIGTERM and SIGINT, which are blocked while it lives.
 class StopSignals {
@@ -58,7 +56,8 @@ struct Supervisor::State {
   struct Entry {
     SupervisedUnit unit;
     absl::Time relaunch_at = absl::InfinitePast();  // when not running
-    int failures = 0;                               // in a row without a healthy life
+    bool was_ready = false;                         // ever
+    int failures = 0;                               // in a row without becoming ready
   };
 
   SupervisorOptions options;
@@ -125,8 +124,9 @@ absl::Status Supervisor::State::CheckAll(absl::Time now) {
     if (!entry.unit.running()) continue;
     if (std::optional<UnitFailure> failure = entry.unit.Check(now, options.watchdog_limit)) {
       RETURN_IF_ERROR(Failed(entry, *failure, now));
-    } else if (entry.unit.ready() && now - entry.unit.started_at() > kHealthyLife) {
+    } else if (entry.unit.ready()) {
       entry.failures = 0;
+      entry.was_ready = true;
     }
   }
   return absl::OkStatus();
@@ -136,15 +136,14 @@ absl::Status Supervisor::State::Failed(Entry& entry, const UnitFailure& failure,
   entry.unit.Kill();
   if (failure.bad_use) return absl::InvalidArgumentError(failure.why);
   ++entry.failures;
-  if (entry.failures > options.failures_max) {
+  // A unit that has served is relaunched for ever: its trouble may pass. One that never did has a
+  // cause that trying again does not mend.
+  if (!entry.was_ready && entry.failures > options.failures_max) {
     return absl::UnavailableError(
         absl::StrCat(failure.why, "; gave up after ", entry.failures, " failures in a row"));
   }
-  // At once after a healthy life; the more failures without one, the later.
   const absl::Duration backoff =
-      entry.failures == 1
-          ? absl::ZeroDuration()
-          : std::min(options.backoff_max, kFirstBackoff * std::exp2(std::min(entry.failures, 20)));
+      std::min(options.backoff_max, kFirstBackoff * std::exp2(std::min(entry.failures - 1, 20)));
   entry.relaunch_at = now + backoff;
   spdlog::warn("{}; {} is relaunched in {}", failure.why, entry.unit.name(),
                absl::FormatDuration(backoff));

@@ -144,6 +144,7 @@ absl::StatusOr<v1::GetLoadResponse> Service::Load() {
 
 absl::Status Service::WaitUntilIdle(absl::Duration limit) {
   const absl::Time end = absl::Now() + limit;
+  absl::SleepFor(absl::Milliseconds(250));  // the scheduler tells its load every 100 ms
   std::string last;
   while (absl::Now() < end) {
     absl::StatusOr<v1::GetLoadResponse> load = Load();
