@@ -19,7 +19,8 @@ constexpr uint32_t kMatchLimit = 256u << 20;
 constexpr uint32_t kHeapLimitKib = 64u << 10;
 
 constexpr std::string_view kWhiteSpaceSet =
-    R"(\t\n\x0b\f\r\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
+    R"(\t\n\x0b\f\r\x20\x{85}\x{a0}\x{1680})"
+    R"(\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
 
 std::string ErrorText(int code) {
   std::array<PCRE2_UCHAR, 256> text{};
