@@ -168,15 +168,18 @@ void AttendBlockTiles(AttendState& state, const uint64_t* visible, int) {
     StoreTiles(state.scores + tile * 16 * kBlockKeys, true);
     float factor[16];
     for (int64_t r = 0; r < 16; ++r) {
-      float* p = state.scores + (tile * 16 + r) * kBlockKeys;
+      uint16_t* split = weights + r * 32;
       factor[r] = 1.0f;
-      if (r < rows && visible[tile * 16 + r] != 0) {
-        factor[r] = WeighRow<Avx512Simd>(state, tile * 16 + r, visible[tile * 16 + r]);
-      } else {
-        for (int c = 0; c < kBlockKeys; c += 16) _mm512_storeu_ps(p + c, _mm512_setzero_ps());
+      if (r >= rows || visible[tile * 16 + r] == 0) {
+        for (int i = 0; i < 4; ++i) {
+          _mm512_storeu_si512(split + i * kTileValues, _mm512_setzero_si512());
+        }
+        continue;
       }
-      Split32(p, weights + r * 32, weights + kTileValues + r * 32);
-      Split32(p + 32, weights + 2 * kTileValues + r * 32, weights + 3 * kTileValues + r * 32);
+      factor[r] = WeighRow<Avx512Simd>(state, tile * 16 + r, visible[tile * 16 + r]);
+      const float* p = state.scores + (tile * 16 + r) * kBlockKeys;
+      Split32(p, split, split + kTileValues);
+      Split32(p + 32, split + 2 * kTileValues, split + 3 * kTileValues);
     }
     TileFence();
     AddValuesTiles(state, tile, rows, factor);

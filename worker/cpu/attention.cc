@@ -223,12 +223,24 @@ void Attention::AttendPositions(const Call& call, const Item& item, AttendState&
         block.value[j] = key + call.kv_heads * head_dim_;
       }
     }
+    PrefetchBlock(row, std::max(base + kBlockKeys, window / kBlockKeys * kBlockKeys),
+                  std::min(sequence.position, last + 1));
     for (int64_t q = 0; q < item.count; ++q) {
       const uint64_t bits = VisibleBits(row.spec, first + q, page_tokens_, base);
       std::fill_n(visible.begin() + q * group, group, bits);
     }
     kernels_.load_block(state, block);
     kernels_.attend_block(state, visible.data(), block.count);
+  }
+}
+
+// Pages lie anywhere, so the hardware cannot foresee the next one.
+void Attention::PrefetchBlock(const RowView& row, int64_t base, int64_t end) const {
+  end = std::min(end, base + kBlockKeys);
+  for (int64_t position = base; position < end; position += page_tokens_) {
+    const std::byte* page = Token(row.PageAt(position), 0);
+    const int64_t bytes = std::min(page_bytes_, 2 * kBlockKeys * token_bytes_);
+    for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(page + i);
   }
 }
 

@@ -43,6 +43,8 @@ class Attention {
   void Attend(const Call& call, const Item& item, int thread) const;
   void AttendKept(const Call& call, const RowView& row, AttendState& state) const;
   void AttendPositions(const Call& call, const Item& item, AttendState& state) const;
+  // Asks for the pages of positions [base, end), at most a block of them.
+  void PrefetchBlock(const RowView& row, int64_t base, int64_t end) const;
   void Append(const Call& call, size_t sequence, int64_t head) const;
   // Where the K (V: plus value_offset_) of a slot of a page begins.
   std::byte* Token(PageId page, int64_t slot) const;
