@@ -1,8 +1,8 @@
 #include <cstdint>
 #include <string>
 
+#include "base/utf8.h"
 #include "server/template/lexer.h"
-#include "server/template/unicode.h"
 
 namespace headgate::jinja {
 namespace {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/status_macros.h"
+#include "base/utf8.h"
 #include "server/template/compare.h"
 #include "server/template/unicode.h"
 

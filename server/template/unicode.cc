@@ -2,28 +2,13 @@
 
 #include <algorithm>
 
+#include "base/utf8.h"
 #include "server/template/unicode_tables.h"
 
 namespace headgate::jinja {
 namespace {
 
 bool IsContinuation(unsigned char byte) { return (byte & 0xC0) == 0x80; }
-
-// Length of the sequence that `lead` announces; 0 when it cannot lead one.
-size_t SequenceLength(unsigned char lead) {
-  if (lead < 0x80) return 1;
-  if (lead >= 0xC2 && lead <= 0xDF) return 2;
-  if (lead >= 0xE0 && lead <= 0xEF) return 3;
-  if (lead >= 0xF0 && lead <= 0xF4) return 4;
-  return 0;
-}
-
-bool IsValidCode(uint32_t code, size_t length) {
-  if (length == 3 && code < 0x800) return false;
-  if (length == 4 && code < 0x10000) return false;
-  if (code >= 0xD800 && code <= 0xDFFF) return false;
-  return code <= 0x10FFFF;
-}
 
 const CaseRange* FindRange(const CaseRange* begin, size_t count, uint32_t code) {
   const CaseRange* end = begin + count;
@@ -58,38 +43,9 @@ void AppendMapped(uint32_t code, const CaseRange* range, const SpecialCase* spec
 }  // namespace
 
 CodePoint DecodeAt(std::string_view text, size_t at) {
-  const auto lead = static_cast<unsigned char>(text[at]);
-  const size_t length = SequenceLength(lead);
-  const CodePoint invalid{0xFFFD, 1, false};
-  if (length == 1) return {lead, 1, true};
-  if (length == 0 || at + length > text.size()) return invalid;
-  uint32_t code = lead & (0xFFu >> (length + 1));
-  for (size_t i = 1; i < length; ++i) {
-    const auto next = static_cast<unsigned char>(text[at + i]);
-    if (!IsContinuation(next)) return invalid;
-    code = code << 6 | (next & 0x3Fu);
-  }
-  if (!IsValidCode(code, length)) return invalid;
-  return {code, length, true};
-}
-
-void AppendUtf8(uint32_t code, std::string* out) {
-  const auto put = [out](uint32_t byte) { out->push_back(static_cast<char>(byte)); };
-  if (code < 0x80) {
-    put(code);
-  } else if (code < 0x800) {
-    put(0xC0 | code >> 6);
-    put(0x80 | (code & 0x3F));
-  } else if (code < 0x10000) {
-    put(0xE0 | code >> 12);
-    put(0x80 | (code >> 6 & 0x3F));
-    put(0x80 | (code & 0x3F));
-  } else {
-    put(0xF0 | code >> 18);
-    put(0x80 | (code >> 12 & 0x3F));
-    put(0x80 | (code >> 6 & 0x3F));
-    put(0x80 | (code & 0x3F));
-  }
+  const size_t length = WellFormedUtf8Size(text, at);
+  if (length == 0) return {0xFFFD, 1, false};
+  return {Utf8CodePoint(text, at), length, true};
 }
 
 size_t CountCodePoints(std::string_view text) {

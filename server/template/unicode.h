@@ -1,4 +1,4 @@
-// UTF-8 by code points, with Python's idea of white space, case and printable characters.
+// Text by code points, with Python's idea of white space, case and printable characters.
 // A byte that is not part of a valid sequence counts as one code point. Pure; any thread.
 #pragma once
 
@@ -17,8 +17,6 @@ struct CodePoint {
 
 // The code point that begins at byte `at`. REQUIRES: at < text.size().
 CodePoint DecodeAt(std::string_view text, size_t at);
-
-void AppendUtf8(uint32_t code, std::string* out);
 
 size_t CountCodePoints(std::string_view text);
 

@@ -1,10 +1,12 @@
 #include "server/tokenizer/added_tokens.h"
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
-#include "server/tokenizer/utf8.h"
+#include "base/utf8.h"
 #include "server/tokenizer/vocabulary.h"
 
 namespace headgate {
@@ -29,6 +31,15 @@ absl::StatusOr<AddedToken> ParseToken(const JsonNode& node) {
   token.id = static_cast<TokenId>(id);
   token.normalized = token.normalized && !token.special;
   return token;
+}
+
+// Unicode White_Space, which is what \s means in the regex engine of the tokenizers library.
+bool IsWhiteSpace(char32_t c) {
+  if (c <= 0x20) return c == 0x20 || (c >= 0x09 && c <= 0x0D);
+  static constexpr char32_t kOthers[] = {0x85,   0xA0,   0x1680, 0x2028,
+                                         0x2029, 0x202F, 0x205F, 0x3000};
+  if (c >= 0x2000 && c <= 0x200A) return true;
+  return std::binary_search(std::begin(kOthers), std::end(kOthers), c);
 }
 
 size_t BackOverWhiteSpace(std::string_view text, size_t end, size_t begin) {

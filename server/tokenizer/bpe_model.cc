@@ -3,9 +3,9 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/utf8.h"
 #include "server/tokenizer/absl_view.h"
 #include "server/tokenizer/byte_alphabet.h"
-#include "server/tokenizer/utf8.h"
 
 namespace headgate {
 namespace {

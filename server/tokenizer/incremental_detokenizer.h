@@ -6,8 +6,8 @@
 
 #include "absl/types/span.h"
 #include "base/ids.h"
+#include "base/utf8.h"
 #include "server/tokenizer/tokenizer.h"
-#include "server/tokenizer/utf8.h"
 
 namespace headgate {
 

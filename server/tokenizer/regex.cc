@@ -8,7 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
-#include "server/tokenizer/utf8.h"
+#include "base/utf8.h"
 
 namespace headgate {
 namespace {

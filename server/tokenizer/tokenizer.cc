@@ -9,7 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
-#include "server/tokenizer/utf8.h"
+#include "base/utf8.h"
 
 namespace headgate {
 namespace {

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/check.h"
-#include "server/tokenizer/utf8.h"
+#include "base/utf8.h"
 
 namespace headgate {
 namespace {

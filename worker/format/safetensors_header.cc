@@ -8,9 +8,9 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "base/utf8.h"
 #include "nlohmann/json.hpp"
 #include "worker/format/safetensors_layout.h"
-#include "worker/format/utf8.h"
 
 namespace headgate {
 namespace {
@@ -171,8 +171,8 @@ absl::StatusOr<std::vector<TensorInfo>> ParseSafetensorsHeader(std::string_view 
                                                                const std::string& path,
                                                                uint64_t header_offset,
                                                                uint64_t file_bytes) {
-  if (const size_t good = WellFormedUtf8Prefix(header); good != header.size()) {
-    return HeaderError("InvalidHeader", path, header_offset + good, "the header is not UTF-8");
+  if (const size_t bad = FirstInvalidUtf8(header); bad != std::string_view::npos) {
+    return HeaderError("InvalidHeader", path, header_offset + bad, "the header is not UTF-8");
   }
   const size_t json_end = header.find_last_not_of(' ');
   if (header.empty() || header.front() != '{' || header[json_end] != '}') {

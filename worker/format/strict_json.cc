@@ -6,7 +6,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "worker/format/utf8.h"
+#include "base/utf8.h"
 
 namespace headgate {
 namespace {
@@ -90,8 +90,8 @@ class StrictBuilder final : public nlohmann::json_sax<json> {
 
 absl::StatusOr<json> ParseStrictJson(std::string_view text, const std::string& path,
                                      int depth_max) {
-  if (const size_t good = WellFormedUtf8Prefix(text); good != text.size()) {
-    return absl::DataLossError(absl::StrCat(path, " is not UTF-8 at byte ", good));
+  if (const size_t bad = FirstInvalidUtf8(text); bad != std::string_view::npos) {
+    return absl::DataLossError(absl::StrCat(path, " is not UTF-8 at byte ", bad));
   }
   StrictBuilder builder(depth_max);
   if (!json::sax_parse(text.begin(), text.end(), &builder)) {

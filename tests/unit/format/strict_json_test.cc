@@ -5,8 +5,6 @@
 
 #include <string>
 
-#include "worker/format/utf8.h"
-
 namespace headgate {
 namespace {
 
@@ -41,18 +39,6 @@ TEST(StrictJsonTest, RefusesWhatIsNotJson) {
   for (const char* text : {"", " ", "{", "{\"a\":}", "[1,]", "1 2", "NaN", "// c\n1", "'a'", "01",
                            "\"\\ud800\"", "1e999"}) {
     EXPECT_TRUE(absl::IsDataLoss(ParseStrictJson(text, "f", 8).status())) << text;
-  }
-}
-
-TEST(Utf8Test, Boundaries) {
-  for (const char* good : {"", "a", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf",
-                           "\xee\x80\x80", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"}) {
-    EXPECT_EQ(WellFormedUtf8Prefix(good), std::string(good).size());
-  }
-  for (const char* bad :
-       {"\x80", "\xc1\xbf", "\xc2", "\xe0\x9f\xbf", "\xed\xa0\x80", "\xe1\x80", "\xf0\x8f\xbf\xbf",
-        "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff", "\xc2\x41", "\xe1\x80\x41"}) {
-    EXPECT_EQ(WellFormedUtf8Prefix(std::string("ok") + bad), 2u);
   }
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/check.h"
+#include "base/utf8.h"
 #include "server/tokenizer/tokenizer.h"
 
 namespace headgate {
@@ -22,12 +23,7 @@ inline std::shared_ptr<const Tokenizer> MakeByteTokenizer() {
         (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
     const int code = printable ? byte : 256 + spare++;
     std::string text;
-    if (code < 0x80) {
-      text.push_back(static_cast<char>(code));
-    } else {
-      text.push_back(static_cast<char>(0xC0 | (code >> 6)));
-      text.push_back(static_cast<char>(0x80 | (code & 0x3F)));
-    }
+    AppendUtf8(static_cast<char32_t>(code), &text);
     vocab[text] = byte;
   }
   const nlohmann::json byte_level = {{"type", "ByteLevel"},

@@ -5,7 +5,7 @@
 #include <random>
 #include <string>
 
-#include "server/tokenizer/utf8.h"
+#include "base/utf8.h"
 
 namespace headgate {
 
@@ -44,17 +44,7 @@ class RandomText final {
     if (kind == 5) c = static_cast<char32_t>(0x80 + Below(0x780));
     if (kind == 6) c = static_cast<char32_t>(0x800 + Below(0xD800 - 0x800));
     if (kind == 7) c = static_cast<char32_t>(0x10000 + Below(0x100000));
-    if (c < 0x80) {
-      text->push_back(static_cast<char>(c));
-    } else if (c < 0x800) {
-      *text += {static_cast<char>(0xC0 | c >> 6), static_cast<char>(0x80 | (c & 0x3F))};
-    } else if (c < 0x10000) {
-      *text += {static_cast<char>(0xE0 | c >> 12), static_cast<char>(0x80 | (c >> 6 & 0x3F)),
-                static_cast<char>(0x80 | (c & 0x3F))};
-    } else {
-      *text += {static_cast<char>(0xF0 | c >> 18), static_cast<char>(0x80 | (c >> 12 & 0x3F)),
-                static_cast<char>(0x80 | (c >> 6 & 0x3F)), static_cast<char>(0x80 | (c & 0x3F))};
-    }
+    AppendUtf8(c, text);
   }
 
   std::mt19937 rng_;

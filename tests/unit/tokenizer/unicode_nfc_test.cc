@@ -1,7 +1,7 @@
 #include "server/tokenizer/unicode_nfc.h"
 
+#include "base/utf8.h"
 #include "gtest/gtest.h"
-#include "server/tokenizer/utf8.h"
 #include "tests/unit/tokenizer/random_text.h"
 
 namespace headgate {

@@ -1,7 +1,4 @@
-#include "server/tokenizer/utf8.h"
-
-#include <algorithm>
-#include <iterator>
+#include "base/utf8.h"
 
 #include "base/check.h"
 
@@ -33,19 +30,24 @@ uint8_t ByteAt(std::string_view text, size_t i) { return static_cast<uint8_t>(te
 }  // namespace
 
 size_t FirstInvalidUtf8(std::string_view text) {
-  size_t i = 0;
-  while (i < text.size()) {
-    const Lead lead = LeadOf(ByteAt(text, i));
-    if (!lead.valid || text.size() - i <= lead.continuations) return i;
-    for (size_t k = 1; k <= lead.continuations; ++k) {
-      const uint8_t byte = ByteAt(text, i + k);
-      const uint8_t lower = k == 1 ? lead.lower : 0x80;
-      const uint8_t upper = k == 1 ? lead.upper : 0xBF;
-      if (byte < lower || byte > upper) return i;
-    }
-    i += 1 + lead.continuations;
+  for (size_t at = 0; at < text.size();) {
+    const size_t size = WellFormedUtf8Size(text, at);
+    if (size == 0) return at;
+    at += size;
   }
   return std::string_view::npos;
+}
+
+size_t WellFormedUtf8Size(std::string_view text, size_t at) {
+  const Lead lead = LeadOf(ByteAt(text, at));
+  if (!lead.valid || text.size() - at <= lead.continuations) return 0;
+  for (size_t k = 1; k <= lead.continuations; ++k) {
+    const uint8_t byte = ByteAt(text, at + k);
+    const uint8_t lower = k == 1 ? lead.lower : 0x80;
+    const uint8_t upper = k == 1 ? lead.upper : 0xBF;
+    if (byte < lower || byte > upper) return 0;
+  }
+  return 1 + lead.continuations;
 }
 
 size_t Utf8CharacterSize(std::string_view text, size_t at) {
@@ -63,12 +65,23 @@ char32_t Utf8CodePoint(std::string_view text, size_t at) {
   return code;
 }
 
-bool IsWhiteSpace(char32_t c) {
-  if (c <= 0x20) return c == 0x20 || (c >= 0x09 && c <= 0x0D);
-  static constexpr char32_t kOthers[] = {0x85,   0xA0,   0x1680, 0x2028,
-                                         0x2029, 0x202F, 0x205F, 0x3000};
-  if (c >= 0x2000 && c <= 0x200A) return true;
-  return std::binary_search(std::begin(kOthers), std::end(kOthers), c);
+void AppendUtf8(char32_t code, std::string* out) {
+  const auto put = [out](uint32_t byte) { out->push_back(static_cast<char>(byte)); };
+  if (code < 0x80) {
+    put(code);
+  } else if (code < 0x800) {
+    put(0xC0 | code >> 6);
+    put(0x80 | (code & 0x3F));
+  } else if (code < 0x10000) {
+    put(0xE0 | code >> 12);
+    put(0x80 | (code >> 6 & 0x3F));
+    put(0x80 | (code & 0x3F));
+  } else {
+    put(0xF0 | code >> 18);
+    put(0x80 | (code >> 12 & 0x3F));
+    put(0x80 | (code >> 6 & 0x3F));
+    put(0x80 | (code & 0x3F));
+  }
 }
 
 void Utf8Repair::PushByte(uint8_t byte, std::string* out) {

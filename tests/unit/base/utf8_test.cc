@@ -1,4 +1,4 @@
-#include "server/tokenizer/utf8.h"
+#include "base/utf8.h"
 
 #include "gtest/gtest.h"
 #include "tests/unit/tokenizer/random_text.h"
@@ -25,6 +25,28 @@ TEST(Utf8Test, FindsTheFirstInvalidByte) {
   EXPECT_EQ(FirstInvalidUtf8("\xF4\x90\x80\x80"), 0u);  // above U+10FFFF
   EXPECT_EQ(FirstInvalidUtf8("\u00e9\xE4\xBD"), 2u);    // cut off
   EXPECT_EQ(FirstInvalidUtf8(std::string_view("\0", 1)), valid);
+}
+
+TEST(Utf8Test, KnowsTheBoundaries) {
+  for (const char* good : {"", "a", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf",
+                           "\xee\x80\x80", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"}) {
+    EXPECT_EQ(FirstInvalidUtf8(good), std::string_view::npos);
+  }
+  for (const char* bad :
+       {"\x80", "\xc1\xbf", "\xc2", "\xe0\x9f\xbf", "\xed\xa0\x80", "\xe1\x80", "\xf0\x8f\xbf\xbf",
+        "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff", "\xc2\x41", "\xe1\x80\x41"}) {
+    EXPECT_EQ(FirstInvalidUtf8(std::string("ok") + bad), 2u);
+  }
+}
+
+TEST(Utf8Test, WritesWhatItReads) {
+  for (const char32_t code : {U'\0', U'a', U'\x7F', U'\x80', U'\x7FF', U'\x800', U'\xD7FF',
+                              U'\xE000', U'\xFFFF', U'\x10000', U'\x10FFFF'}) {
+    std::string text;
+    AppendUtf8(code, &text);
+    EXPECT_EQ(WellFormedUtf8Size(text, 0), text.size());
+    EXPECT_EQ(Utf8CodePoint(text, 0), code);
+  }
 }
 
 TEST(Utf8Test, ReadsCodePoints) {

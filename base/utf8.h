@@ -1,4 +1,4 @@
-// UTF-8: validation of whole texts, and repair of byte streams that arrive in pieces.
+// UTF-8: validation, code points, and repair of byte streams that arrive in pieces.
 // Free functions are pure; Utf8Repair belongs to one thread.
 #pragma once
 
@@ -16,14 +16,18 @@ inline constexpr std::string_view kReplacementCharacter = "\xEF\xBF\xBD";  // U+
 // forms, no surrogates, nothing above U+10FFFF); npos when `text` is well formed.
 size_t FirstInvalidUtf8(std::string_view text);
 
+// Bytes of the well-formed character that begins at text[at]; 0 when none does. REQUIRES: at <
+// text.size().
+size_t WellFormedUtf8Size(std::string_view text, size_t at);
+
 // Bytes of the character at text[at]. REQUIRES: well-formed text, `at` on a character boundary.
 size_t Utf8CharacterSize(std::string_view text, size_t at);
 
 // The code point of the character at text[at]; same requirements.
 char32_t Utf8CodePoint(std::string_view text, size_t at);
 
-// Unicode White_Space, which is what \s means in the regex engine of the tokenizers library.
-bool IsWhiteSpace(char32_t c);
+// REQUIRES: code <= U+10FFFF and no surrogate.
+void AppendUtf8(char32_t code, std::string* out);
 
 // Turns an arbitrary byte stream into well-formed UTF-8, as the WHATWG Encoding Standard's UTF-8
 // decoder does: each maximal subpart of an ill-formed sequence becomes one U+FFFD, as soon as it is
