@@ -107,6 +107,7 @@ Batch SequenceTable::BuildBatch(const StepPlan& plan) const {
 void SequenceTable::Advance(const Chunk& chunk) {
   LiveSequence& sequence = at(chunk.sequence);
   sequence.length = chunk.position + chunk.length();
+  sequence.last.reset();  // it is fed once
   if (sequence.history == nullptr) return;
   // A decoded token was counted when it was sampled.
   for (; sequence.counted < sequence.length; ++sequence.counted) {

@@ -25,7 +25,7 @@ struct LiveSequence {
   SequenceStart start;
   int64_t length = 0;                     // positions whose keys and values are in pages
   int64_t next_token_index = 0;           // of the token that will be sampled next
-  std::optional<TokenId> last;            // sampled last; the next decode chunk feeds it
+  std::optional<TokenId> last;            // sampled last; the next decode chunk feeds it, once
   bool failed = false;                    // its logits were not finite once: it stays failed
   int64_t counted = 0;                    // positions that `history` knows
   std::unique_ptr<TokenHistory> history;  // null without penalties

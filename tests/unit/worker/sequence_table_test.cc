@@ -40,6 +40,19 @@ TEST(SequenceTableTest, BatchFeedsTheTokenSampledLast) {
 }
 
 // Prompt, replayed output and sampled tokens are each counted once and as what they are.
+TEST(SequenceTableTest, ASampledTokenIsFedOnce) {
+  SequenceTable table(kLimits);
+  table.Add({1, {.repetition_penalty = 1.5f}, 0, 2});
+  table.Advance({1, 0, {7, 8}, true, {}});
+  table.AddSampled(1, 42);
+  StepPlan plan;
+  plan.chunks.push_back({1, 2, {}, false, {}});
+  EXPECT_TRUE(table.Check(plan).ok());
+  table.Advance(plan.chunks.front());
+  plan.chunks.front().position = 3;
+  EXPECT_EQ(table.Check(plan).code(), absl::StatusCode::kFailedPrecondition);
+}
+
 TEST(SequenceTableTest, HistoryCountsEveryTokenOnce) {
   SequenceTable table(kLimits);
   const SamplingParams params{.frequency_penalty = 1.0f};
