@@ -200,6 +200,10 @@ void SchedulerLoop::Deliver(TokenEvent event) {
     ++stale_messages_;
     return;
   }
+  if (absl::IsInternal(event.status)) {
+    spdlog::error("scheduler: request {} failed: {}", event.request,
+                  std::string(event.status.message()));
+  }
   const bool last = event.finish != FinishReason::kNone;
   const std::shared_ptr<AttachStream> server = route->second.server;
   event.request = route->second.id;

@@ -150,7 +150,7 @@ void WorkerGroup::GiveUp(const absl::Status& why, absl::Time now) {
 void WorkerGroup::Submit(const StepPlan& plan, absl::Time now) {
   CHECK(phase_ == Phase::kUp) << "plan for group " << index_ << ", which is down";
   if (in_flight_.empty()) oldest_since_ = now;
-  in_flight_.push_back({plan.step, now});
+  in_flight_.push_back(plan.step);
   internal::WorkerCommand command;
   ToWire(plan, *command.mutable_plan());
   for (size_t i = 0; i + 1 < ranks_.size(); ++i) ranks_[i].stream->Send(command);
@@ -226,7 +226,7 @@ WorkerGroup::Progress WorkerGroup::OnResult(int rank_index, StepResult result, a
     return {};
   }
   const size_t place = rank.results.size();
-  if (!up() || place >= in_flight_.size() || in_flight_[place].step != result.step) {
+  if (!up() || place >= in_flight_.size() || in_flight_[place] != result.step) {
     GiveUp(absl::InternalError(absl::StrCat("rank ", rank_index, " answered a step not asked for")),
            now);
     return {};

@@ -83,11 +83,6 @@ class WorkerGroup final {
     int count = 0;
   };
 
-  struct SentStep {
-    StepId step = 0;
-    absl::Time sent_at;
-  };
-
   void Begin(absl::Time now);
   void GiveUp(const absl::Status& why, absl::Time now);
   void Open(int rank_index);
@@ -104,7 +99,7 @@ class WorkerGroup final {
   Phase phase_ = Phase::kIdle;
   Epoch epoch_ = 0;
   GroupShape shape_;
-  std::deque<SentStep> in_flight_;
+  std::deque<StepId> in_flight_;                      // sent, oldest first
   absl::Time oldest_since_ = absl::InfiniteFuture();  // the oldest step waits since then
   absl::Time silent_since_ = absl::InfinitePast();    // while connecting
   absl::Time begin_at_ = absl::InfinitePast();        // while idle
