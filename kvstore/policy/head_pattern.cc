@@ -11,7 +11,7 @@
 #include "absl/strings/strip.h"
 #include "base/check.h"
 #include "base/status_macros.h"
-#include "kvstore/policy/text_file.h"
+#include "base/stored_file.h"
 #include "nlohmann/json.hpp"
 
 namespace headgate {
@@ -21,7 +21,6 @@ constexpr char kGatesFile[] = "full_attention_heads.tsv";
 constexpr char kConfigFile[] = "config.json";
 constexpr int64_t kLayersMax = 1024;
 constexpr int64_t kHeadsMax = 1024;
-constexpr int64_t kWindowMax = int64_t{1} << 20;  // tokens
 // Training leaves gates slightly outside [0, 1]; anything farther out is not a gate.
 constexpr double kGateSlack = 0.1;
 
@@ -85,9 +84,10 @@ absl::StatusOr<HeadPattern> ParseHeadPattern(absl::string_view tsv, absl::string
 }
 
 absl::StatusOr<HeadPattern> LoadHeadPattern(const std::string& folder) {
-  ASSIGN_OR_RETURN(const std::string tsv, ReadPolicyFile(absl::StrCat(folder, "/", kGatesFile)));
+  ASSIGN_OR_RETURN(const std::string tsv,
+                   ReadSmallFile(absl::StrCat(folder, "/", kGatesFile), kPolicyFileBytesMax));
   ASSIGN_OR_RETURN(const std::string config,
-                   ReadPolicyFile(absl::StrCat(folder, "/", kConfigFile)));
+                   ReadSmallFile(absl::StrCat(folder, "/", kConfigFile), kPolicyFileBytesMax));
   return ParseHeadPattern(tsv, config, folder);
 }
 

@@ -12,6 +12,9 @@
 
 namespace headgate {
 
+inline constexpr uint64_t kPolicyFileBytesMax = uint64_t{4} << 20;  // of one file of a bundle
+inline constexpr int64_t kWindowMax = int64_t{1} << 20;             // most sinks or recent tokens
+
 struct HeadPattern {
   int64_t layers = 0;
   int64_t kv_heads = 0;
@@ -20,7 +23,7 @@ struct HeadPattern {
   int64_t recent = 0;         // tokens; recent_size in training
 };
 
-// INVALID_ARGUMENT names file, row and column (from 1); NOT_FOUND when a file is missing.
+// INVALID_ARGUMENT names file, row and column (from 1); else as ReadSmallFile.
 absl::StatusOr<HeadPattern> LoadHeadPattern(const std::string& folder);
 
 // The two files' text; `name` is the folder, for messages.

@@ -4,15 +4,14 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "base/status_macros.h"
+#include "base/stored_file.h"
 #include "kvstore/policy/head_pattern.h"
-#include "kvstore/policy/text_file.h"
 #include "nlohmann/json.hpp"
 
 namespace headgate {
 namespace {
 
-constexpr int64_t kWindowMax = int64_t{1} << 20;  // tokens
-constexpr double kThresholdDefault = 0.5;         // as published with the patterns
+constexpr double kThresholdDefault = 0.5;  // as published with the patterns
 
 struct PolicyJson {
   bool full = false;  // kind
@@ -106,7 +105,7 @@ absl::StatusOr<PolicyBundle> LoadPolicyBundle(const std::string& folder,
   RETURN_IF_ERROR(CheckOptions(options, "policy flags"));
   PolicyJson json;
   const std::string json_file = absl::StrCat(folder, "/policy.json");
-  absl::StatusOr<std::string> text = ReadPolicyFile(json_file);
+  absl::StatusOr<std::string> text = ReadSmallFile(json_file, kPolicyFileBytesMax);
   if (text.ok()) {
     ASSIGN_OR_RETURN(json, ParsePolicyJson(*text, json_file));
   } else if (!absl::IsNotFound(text.status())) {

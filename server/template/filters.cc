@@ -5,6 +5,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
+#include "base/absl_view.h"
 #include "base/status_macros.h"
 #include "server/template/operators.h"
 #include "server/template/text_transform.h"
@@ -24,8 +25,7 @@ absl::StatusOr<Value> GetPath(Budget& budget, const Value& item, const Value& pa
   if (path.IsNone()) return item;
   if (!path.IsString()) return GetItem(budget, item, path);
   Value current = item;
-  for (absl::string_view part :
-       absl::StrSplit(absl::string_view(path.view().data(), path.view().size()), '.')) {
+  for (absl::string_view part : absl::StrSplit(AbslView(path.view()), '.')) {
     RETURN_IF_ERROR(budget.Step());
     const bool digits = !part.empty() && std::all_of(part.begin(), part.end(),
                                                      [](char c) { return c >= '0' && c <= '9'; });

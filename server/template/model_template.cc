@@ -1,12 +1,12 @@
 #include "server/template/model_template.h"
 
 #include <filesystem>
-#include <fstream>
 #include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "base/stored_file.h"
 #include "nlohmann/json.hpp"
 
 namespace headgate {
@@ -16,21 +16,8 @@ using nlohmann::json;
 
 constexpr size_t kConfigBytesMax = 16 << 20;
 
-absl::StatusOr<std::string> ReadFile(const std::string& path, size_t bytes_max) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return absl::NotFoundError(absl::StrCat("cannot open ", path));
-  std::string text(bytes_max + 1, '\0');
-  file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (file.bad()) return absl::DataLossError(absl::StrCat("cannot read ", path));
-  text.resize(static_cast<size_t>(file.gcount()));
-  if (text.size() > bytes_max) {
-    return absl::InvalidArgumentError(absl::StrCat(path, " has more than ", bytes_max, " bytes"));
-  }
-  return text;
-}
-
 absl::StatusOr<json> ReadConfig(const std::string& path) {
-  ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kConfigBytesMax));
+  ASSIGN_OR_RETURN(const std::string text, ReadSmallFile(path, kConfigBytesMax));
   json config = json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!config.is_object()) {
     return absl::InvalidArgumentError(absl::StrCat(path, " is not a JSON object"));
@@ -80,7 +67,7 @@ absl::StatusOr<std::optional<ModelTemplate>> LoadChatTemplate(const std::string&
   std::optional<std::string> source;
   std::error_code ignored;
   if (std::filesystem::exists(file, ignored)) {
-    ASSIGN_OR_RETURN(source, ReadFile(file, limits.template_bytes_max));
+    ASSIGN_OR_RETURN(source, ReadSmallFile(file, limits.template_bytes_max));
   } else {
     ASSIGN_OR_RETURN(source, NamedTemplate(config));
   }

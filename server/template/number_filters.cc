@@ -6,6 +6,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
+#include "base/absl_view.h"
 #include "base/status_macros.h"
 #include "server/template/compare.h"
 #include "server/template/filters.h"
@@ -22,8 +23,6 @@ std::string_view Stripped(std::string_view text) {
   text.remove_suffix(TrailingSpace(text));
   return text;
 }
-
-absl::string_view AsAbsl(std::string_view text) { return {text.data(), text.size()}; }
 
 // int(text, base) of Python for bases 2 to 36; nullopt for a ValueError.
 absl::StatusOr<std::optional<int64_t>> ParseInt(std::string_view text, int64_t base) {
@@ -64,7 +63,7 @@ absl::StatusOr<std::optional<int64_t>> ParseInt(std::string_view text, int64_t b
 std::optional<double> ParseFloat(const Value& value) {
   if (value.IsNumber()) return value.number();
   double number = 0;
-  if (!value.IsString() || !absl::SimpleAtod(AsAbsl(Stripped(value.view())), &number)) {
+  if (!value.IsString() || !absl::SimpleAtod(AbslView(Stripped(value.view())), &number)) {
     return std::nullopt;
   }
   return number;

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "base/absl_view.h"
 #include "base/status_macros.h"
 #include "server/template/compare.h"
 #include "server/template/filters.h"
@@ -124,8 +125,7 @@ absl::StatusOr<Value> Sort(Budget& budget, const Value& input, const CallArgs& a
   if (paths[0].IsString()) {
     const Value all = paths[0];
     paths.clear();
-    for (absl::string_view part :
-         absl::StrSplit(absl::string_view(all.view().data(), all.view().size()), ',')) {
+    for (absl::string_view part : absl::StrSplit(AbslView(all.view()), ',')) {
       paths.push_back(Value::String(Text(std::string(part), true)));
     }
   }

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
+#include "base/absl_view.h"
 #include "base/check.h"
 #include "base/utf8.h"
-#include "server/tokenizer/absl_view.h"
 #include "server/tokenizer/byte_alphabet.h"
 
 namespace headgate {

@@ -5,9 +5,9 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "base/absl_view.h"
 #include "base/status_macros.h"
 #include "base/utf8.h"
-#include "server/tokenizer/absl_view.h"
 #include "server/tokenizer/byte_alphabet.h"
 
 namespace headgate {

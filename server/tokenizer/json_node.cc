@@ -1,8 +1,8 @@
 #include "server/tokenizer/json_node.h"
 
 #include "absl/strings/str_cat.h"
+#include "base/absl_view.h"
 #include "base/status_macros.h"
-#include "server/tokenizer/absl_view.h"
 
 namespace headgate {
 

@@ -2,8 +2,8 @@
 
 #include <string>
 
+#include "base/absl_view.h"
 #include "base/status_macros.h"
-#include "server/tokenizer/absl_view.h"
 
 namespace headgate {
 

@@ -4,9 +4,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "base/absl_view.h"
 #include "base/check.h"
 #include "base/status_macros.h"
-#include "server/tokenizer/absl_view.h"
 
 namespace headgate {
 namespace {

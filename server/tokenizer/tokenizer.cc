@@ -1,14 +1,12 @@
 #include "server/tokenizer/tokenizer.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "base/stored_file.h"
 #include "base/utf8.h"
 
 namespace headgate {
@@ -19,22 +17,6 @@ constexpr size_t kTextBytesMax = size_t{1} << 28;
 
 absl::Status Named(const std::string& file, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat(file, ": ", status.message()));
-}
-
-absl::StatusOr<std::string> ReadFile(const std::string& path) {
-  std::error_code error;
-  const auto size = std::filesystem::file_size(path, error);
-  if (error) return absl::NotFoundError(absl::StrCat("cannot be read: ", error.message()));
-  if (size > kFileBytesMax) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("has ", size, " bytes; at most ", kFileBytesMax, " are taken"));
-  }
-  std::string content(size, '\0');
-  std::ifstream file(path, std::ios::binary);
-  if (!file.read(content.data(), static_cast<std::streamsize>(size))) {
-    return absl::NotFoundError(absl::StrCat("cannot be read: ", std::strerror(errno)));
-  }
-  return content;
 }
 
 // Joins the pieces, and collects the stretches in which special tokens may be found.
@@ -101,9 +83,8 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Parse(std::string_view jso
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::string& model_dir) {
   const std::string path = (std::filesystem::path(model_dir) / "tokenizer.json").string();
-  const absl::StatusOr<std::string> content = ReadFile(path);
-  if (!content.ok()) return Named(path, content.status());
-  return ParseFile(*content, path);
+  ASSIGN_OR_RETURN(const std::string content, ReadSmallFile(path, kFileBytesMax));
+  return ParseFile(content, path);
 }
 
 absl::Status Tokenizer::AddAddedTokens() {

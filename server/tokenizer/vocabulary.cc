@@ -1,7 +1,7 @@
 #include "server/tokenizer/vocabulary.h"
 
 #include "absl/strings/str_cat.h"
-#include "server/tokenizer/absl_view.h"
+#include "base/absl_view.h"
 
 namespace headgate {
 

@@ -9,9 +9,9 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "base/stored_file.h"
 #include "worker/format/config_values.h"
 #include "worker/format/rope_config.h"
-#include "worker/format/stored_file.h"
 #include "worker/format/strict_json.h"
 
 namespace headgate {

@@ -18,7 +18,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "base/dtype.h"
-#include "worker/format/stored_file.h"
+#include "base/stored_file.h"
 
 namespace headgate {
 

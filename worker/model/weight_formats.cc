@@ -1,20 +1,19 @@
 #include "worker/model/weight_formats.h"
 
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <optional>
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "base/stored_file.h"
 #include "worker/format/strict_json.h"
 
 namespace headgate {
 namespace {
 
 constexpr int64_t kGroup = 32;
-constexpr std::uintmax_t kFileBytesMax = 64 * 1024;
+constexpr uint64_t kFileBytesMax = 64 * 1024;
 constexpr int kJsonDepthMax = 16;
 
 std::optional<WeightFormat> FormatOfName(std::string_view name) {
@@ -39,14 +38,7 @@ absl::StatusOr<WeightFormat> NotedFormat(const nlohmann::json& weights, const ch
 }
 
 absl::StatusOr<WeightFormats> ReadNote(const std::string& path) {
-  std::error_code error;
-  const std::uintmax_t bytes = std::filesystem::file_size(path, error);
-  if (error || bytes > kFileBytesMax) {
-    return absl::DataLossError(
-        absl::StrCat(path, ": unreadable or larger than ", kFileBytesMax, " bytes"));
-  }
-  std::ifstream file(path, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  ASSIGN_OR_RETURN(const std::string text, ReadSmallFile(path, kFileBytesMax));
   ASSIGN_OR_RETURN(const nlohmann::json note, ParseStrictJson(text, path, kJsonDepthMax));
   if (!note.is_object()) return absl::DataLossError(absl::StrCat(path, ": not an object"));
   const auto weights = note.find("weights");

@@ -42,7 +42,7 @@ class StoredFile final {
   int64_t modified_ns_ = 0;  // st_mtim when it was opened
 };
 
-// A whole small file. FAILED_PRECONDITION when it is larger than `bytes_max`.
+// A whole small file. As Open and ReadAt; FAILED_PRECONDITION when it is larger than `bytes_max`.
 absl::StatusOr<std::string> ReadSmallFile(const std::string& path, uint64_t bytes_max);
 
 }  // namespace headgate

@@ -1,4 +1,4 @@
-#include "worker/format/stored_file.h"
+#include "base/stored_file.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
