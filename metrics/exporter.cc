@@ -1,8 +1,14 @@
 #include "metrics/exporter.h"
 
+#include <netdb.h>
 #include <prometheus/collectable.h>
 #include <prometheus/exposer.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include <atomic>
+#include <chrono>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -11,6 +17,27 @@ namespace headgate {
 namespace {
 
 constexpr size_t kThreads = 1;  // one scrape at a time is plenty
+
+constexpr std::chrono::milliseconds kKnockEvery{5};
+
+// Opens a connection and drops it.
+void Knock(const std::string& host, int port) {
+  addrinfo hints = {};
+  hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV;
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  const bool any = host.empty() || host == "localhost";
+  if (getaddrinfo(any ? "127.0.0.1" : host.c_str(), std::to_string(port).c_str(), &hints, &found) !=
+      0) {
+    return;  // it stops all the same, only later
+  }
+  const int fd = socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd >= 0) {
+    (void)connect(fd, found->ai_addr, found->ai_addrlen);
+    close(fd);
+  }
+  freeaddrinfo(found);
+}
 
 class Page final : public prometheus::Collectable {
  public:
@@ -24,13 +51,27 @@ class Page final : public prometheus::Collectable {
 }  // namespace
 
 struct MetricsExporter::State {
+  std::string host;
   std::shared_ptr<Page> page;
   std::unique_ptr<prometheus::Exposer> exposer;
 };
 
 MetricsExporter::MetricsExporter(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
-MetricsExporter::~MetricsExporter() = default;
+// CivetWeb looks at its stop flag between connections, else every 2 s: connections wake it.
+MetricsExporter::~MetricsExporter() {
+  const int listening = port();
+  std::atomic<bool> stopped = false;
+  std::thread stop([&] {
+    state_->exposer.reset();
+    stopped = true;
+  });
+  while (!stopped) {
+    Knock(state_->host, listening);
+    std::this_thread::sleep_for(kKnockEvery);
+  }
+  stop.join();
+}
 
 absl::StatusOr<std::unique_ptr<MetricsExporter>> MetricsExporter::Start(
     const std::string& address, std::function<MetricFamilies()> collect) {
@@ -39,6 +80,7 @@ absl::StatusOr<std::unique_ptr<MetricsExporter>> MetricsExporter::Start(
         absl::StrCat("metrics address '", address, "': give host:port"));
   }
   auto state = std::make_unique<State>();
+  state->host = address.substr(0, address.rfind(':'));
   state->page = std::make_shared<Page>(std::move(collect));
   try {
     state->exposer = std::make_unique<prometheus::Exposer>(address, kThreads);

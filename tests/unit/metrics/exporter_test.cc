@@ -8,9 +8,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <map>
 #include <regex>
 #include <sstream>
+#include <thread>
 
 #include "metrics/scheduler_metrics.h"
 #include "metrics/server_metrics.h"
@@ -167,6 +169,15 @@ TEST(Exporter, ServesTheServersPage) {
   EXPECT_EQ(page.Value("headgate_ttft_seconds_bucket{model_name=\"tiny\",le=\"0.1\"}"), 1);
   EXPECT_EQ(page.Value("headgate_queue_size{model_name=\"tiny\",queue=\"live_requests\"}"), 2);
   ExpectCountersAreTotals(page);
+}
+
+TEST(Exporter, StopsAtOnce) {
+  auto exporter = MetricsExporter::Start("127.0.0.1:0", [] { return MetricFamilies(); });
+  ASSERT_TRUE(exporter.ok()) << exporter.status();
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));  // its threads wait by now
+  const auto begin = std::chrono::steady_clock::now();
+  exporter->reset();
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::milliseconds(500));
 }
 
 TEST(Exporter, ATakenPortIsAnError) {
