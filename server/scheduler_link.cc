@@ -230,8 +230,10 @@ void SchedulerLink::OnEnd(uint64_t generation, const absl::Status& status) {
       if (attached_) {
         ++counters_.reconnects;
         for (auto& [id, live] : live_) live.give_up_at = now + options_.replay_wait;
-        spdlog::warn("server: lost the scheduler ({}); attaching again",
-                     absl::StatusCodeToString(status.code()));
+        if (!stopping_) {
+          spdlog::warn("server: lost the scheduler ({}); attaching again",
+                       absl::StatusCodeToString(status.code()));
+        }
       }
       attached_ = false;
       stream_.reset();
