@@ -3,6 +3,12 @@
 #include <pthread.h>
 #include <signal.h>
 #include <time.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "cli/exit_code.h"
+#include "cli/status_pipe.h"
 
 namespace headgate {
 namespace {
@@ -36,6 +42,11 @@ bool WaitForStopSignal(int limit_ms) {
   }
   const timespec limit = {limit_ms / 1000, static_cast<long>(limit_ms % 1000) * 1'000'000};
   return sigtimedwait(&set, nullptr, &limit) > 0;
+}
+
+absl::Status EndWithCause(int status_fd, absl::Status status) {
+  if (!status.ok() && TellCause(status_fd, status)) _exit(ExitCodeOf(status));
+  return status;
 }
 
 }  // namespace headgate

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
+
 namespace headgate {
 
 struct RoleFlags {
@@ -19,5 +21,9 @@ struct RoleFlags {
 void BlockStopSignals();
 // Waits for one of them; false when `limit_ms` (negative: none) has passed first.
 bool WaitForStopSignal(int limit_ms = -1);
+
+// Under a supervisor an error goes to it, which prints it once, and the process ends here. Without
+// one (status_fd < 0) the status comes back.
+absl::Status EndWithCause(int status_fd, absl::Status status);
 
 }  // namespace headgate

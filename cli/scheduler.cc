@@ -85,7 +85,9 @@ void AddSchedulerCommand(CLI::App& app, Run& run) {
   scheduler->add_option("--model-name", flags->model_name, "label model_name of the metrics");
   flags->scheduler.Add(*scheduler);
   flags->log.Add(*scheduler);
-  scheduler->callback([flags, &run] { run = [flags] { return RunScheduler(*flags); }; });
+  scheduler->callback([flags, &run] {
+    run = [flags] { return EndWithCause(flags->role.status_fd, RunScheduler(*flags)); };
+  });
 }
 
 }  // namespace headgate

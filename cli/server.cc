@@ -91,7 +91,9 @@ void AddServerCommand(CLI::App& app, Run& run) {
       ->capture_default_str();
   server->add_option("--status-fd", flags->status_fd)->group("");
   flags->log.Add(*server);
-  server->callback([flags, &run] { run = [flags] { return RunServer(*flags); }; });
+  server->callback([flags, &run] {
+    run = [flags] { return EndWithCause(flags->status_fd, RunServer(*flags)); };
+  });
 }
 
 }  // namespace headgate

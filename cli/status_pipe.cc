@@ -10,6 +10,16 @@
 
 namespace headgate {
 
+static_assert(sizeof(StatusBeat) == 512);
+
+bool TellCause(int fd, const absl::Status& status) {
+  if (fd < 0) return false;
+  StatusBeat beat;
+  status.message().copy(beat.cause, sizeof beat.cause - 1);
+  fcntl(fd, F_SETFL, O_NONBLOCK);
+  return write(fd, &beat, sizeof beat) == sizeof beat;
+}
+
 struct StatusWriter::State {
   std::mutex mutex;
   std::condition_variable stop_requested;

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 
 namespace headgate {
@@ -15,7 +16,12 @@ struct StatusBeat {
   uint64_t steps = 0;    // steps done
   uint64_t busy_ms = 0;  // age of the step that runs now; 0 = idle
   uint8_t ready = 0;     // 1 = serves
+  char cause[495] = {};  // why the process ends now, NUL-terminated; empty: it goes on
 };
+
+// Writes a last beat that says why this process ends; false when nobody can read it (fd < 0, a full
+// pipe), so that the caller must say it.
+bool TellCause(int fd, const absl::Status& status);
 
 // Calls `read` every `period` and writes its beat to `fd`, on a thread of its own, until destroyed.
 // A full pipe drops the beat. fd < 0: does nothing.

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <utility>
@@ -45,7 +46,7 @@ absl::Status SupervisedUnit::StartOne(const ProcessSpec& process, absl::Time now
     close(ends[0]);
     return child.status();
   }
-  processes_.push_back({*std::move(child), ends[0], StatusBeat{}, now});
+  processes_.push_back({*std::move(child), ends[0], StatusBeat{}, "", now});
   return absl::OkStatus();
 }
 
@@ -82,19 +83,29 @@ std::vector<int> SupervisedUnit::Descriptors() const {
   return descriptors;
 }
 
+void SupervisedUnit::ReadBeats(Process& process, absl::Time now) {
+  StatusBeat beat;
+  while (read(process.status_fd, &beat, sizeof beat) == sizeof beat) {
+    process.beat_at = now;
+    if (beat.cause[0] == 0) {
+      process.beat = beat;
+    } else {
+      process.cause.assign(beat.cause, strnlen(beat.cause, sizeof beat.cause));
+    }
+  }
+}
+
 std::optional<UnitFailure> SupervisedUnit::Check(absl::Time now, absl::Duration watchdog_limit) {
   for (size_t i = 0; i < processes_.size(); ++i) {
     Process& process = processes_[i];
     const std::string& name = spec_.processes[i].name;
-    StatusBeat beat;
-    while (read(process.status_fd, &beat, sizeof beat) == sizeof beat) {
-      process.beat = beat;
-      process.beat_at = now;
-    }
-    if (std::optional<ChildExit> exit = process.child.TryReap()) {
+    const std::optional<ChildExit> exit = process.child.TryReap();
+    ReadBeats(process, now);  // after the look at its end: nothing is written later
+    if (exit.has_value()) {
       const bool bad_use = exit->signal == 0 && exit->code == kExitBadUse;
-      return UnitFailure{absl::StrCat(name, ": ", exit->ToString()),
-                         bad_use && process.beat.ready == 0};
+      return UnitFailure{
+          absl::StrCat(name, ": ", process.cause.empty() ? exit->ToString() : process.cause),
+          bad_use && process.beat.ready == 0};
     }
     const absl::Duration silence = now - process.beat_at;
     if (silence > watchdog_limit) {

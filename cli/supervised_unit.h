@@ -47,10 +47,12 @@ class SupervisedUnit {
     ChildProcess child;
     int status_fd = -1;
     StatusBeat beat;
+    std::string cause;  // what it said when it ended
     absl::Time beat_at;
   };
   absl::Status StartOne(const ProcessSpec& process, absl::Time now);
   void CloseAll();
+  static void ReadBeats(Process& process, absl::Time now);
 
   UnitSpec spec_;
   std::vector<Process> processes_;  // parallel to spec_.processes while running

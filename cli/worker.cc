@@ -27,8 +27,8 @@ struct Flags {
 constexpr int64_t kMib = 1024 * 1024;
 
 // Ends the process at once: after a lost peer or a broken invariant nothing in it can be trusted.
-[[noreturn]] void EndProcess(const absl::Status& status) {
-  spdlog::error("{}", std::string(status.message()));
+[[noreturn]] void EndProcess(int status_fd, const absl::Status& status) {
+  if (!TellCause(status_fd, status)) spdlog::error("{}", std::string(status.message()));
   _exit(absl::IsUnavailable(status) ? kExitGroupLost : ExitCodeOf(status));
 }
 
@@ -36,7 +36,9 @@ WorkerServiceOptions Options(const Flags& flags) {
   const WorkerFlags& given = flags.worker;
   WorkerServiceOptions options;
   options.listen = flags.role.listen;
-  options.loop.on_fatal = [](const absl::Status& status) { EndProcess(status); };
+  options.loop.on_fatal = [fd = flags.role.status_fd](const absl::Status& status) {
+    EndProcess(fd, status);
+  };
   WorkerOptions& worker = options.loop.worker;
   worker.model_dir = given.model;
   worker.policy_dir = given.policy;
@@ -78,7 +80,9 @@ void AddWorkerCommand(CLI::App& app, Run& run) {
   flags->worker.Add(*worker);
   worker->add_option("--name", flags->name, "name in the log")->capture_default_str();
   flags->log.Add(*worker);
-  worker->callback([flags, &run] { run = [flags] { return RunWorker(*flags); }; });
+  worker->callback([flags, &run] {
+    run = [flags] { return EndWithCause(flags->role.status_fd, RunWorker(*flags)); };
+  });
 }
 
 }  // namespace headgate

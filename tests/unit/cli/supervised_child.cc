@@ -17,8 +17,11 @@ int main(int argc, char** argv) {
   const std::string mode = argc > 3 ? argv[1] : "";
   std::ofstream(argv[2], std::ios::app) << getpid() << std::endl;
   if (mode == "crash") return headgate::kExitFailed;
-  if (mode == "bad_use") return headgate::kExitBadUse;
   const int fd = std::atoi(std::strchr(argv[argc - 1], '=') + 1);
+  if (mode == "bad_use") {
+    headgate::TellCause(fd, absl::InvalidArgumentError("--model: no such folder"));
+    return headgate::kExitBadUse;
+  }
   const absl::Time start = absl::Now();
   headgate::StatusWriter writer(fd, absl::Milliseconds(20), [&] {
     headgate::StatusBeat beat;

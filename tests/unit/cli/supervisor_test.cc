@@ -140,6 +140,7 @@ TEST_F(SupervisorTest, BadUseIsNotRetried) {
   Supervisor supervisor({}, {{"group", {Child("a", "bad_use"), Child("b", "serve")}}});
   const absl::Status status = supervisor.Run([] {});
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+  EXPECT_EQ(status.message(), "a: --model: no such folder");  // the child's own words
   EXPECT_EQ(Lives("a").size(), 1u);
 }
 
