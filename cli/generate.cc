@@ -39,6 +39,11 @@ absl::Status WaitUntilReady(const GenerateOptions& options,
   const auto stub = grpc::health::v1::Health::NewStub(channel);
   const absl::Time begin = absl::Now();
   bool told = false;
+  // An error gets a line of its own.
+  const auto end = [&](absl::Status status) {
+    if (told) err << '\n' << std::flush;
+    return status;
+  };
   while (!interrupted) {
     grpc::ClientContext context;
     context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(2)));
@@ -51,13 +56,13 @@ absl::Status WaitUntilReady(const GenerateOptions& options,
     }
     if (status.error_code() == grpc::StatusCode::UNIMPLEMENTED) return absl::OkStatus();
     if (!status.ok() && waited >= options.connect_timeout) {
-      return absl::UnavailableError(
-          absl::StrCat("cannot reach ", options.server, "; is `headgate serve` running there?"));
+      return end(absl::UnavailableError(
+          absl::StrCat("cannot reach ", options.server, "; is `headgate serve` running there?")));
     }
     if (waited >= options.ready_timeout) {
-      return absl::UnavailableError(absl::StrCat(options.server, " is not ready after ",
-                                                 absl::FormatDuration(waited),
-                                                 "; look at the log of `headgate serve`"));
+      return end(absl::UnavailableError(absl::StrCat(options.server, " is not ready after ",
+                                                     absl::FormatDuration(waited),
+                                                     "; look at the log of `headgate serve`")));
     }
     if (!told && waited >= kProgressAfter) {
       err << "waiting until " << options.server << " is ready ... " << std::flush;
@@ -65,7 +70,7 @@ absl::Status WaitUntilReady(const GenerateOptions& options,
     }
     absl::SleepFor(kAskAgainAfter);
   }
-  return absl::CancelledError("stopped");
+  return end(absl::CancelledError("stopped"));
 }
 
 v1::GenerateRequest MakeRequest(const GenerateOptions& options) {
@@ -93,7 +98,7 @@ v1::GenerateRequest MakeRequest(const GenerateOptions& options) {
 }
 
 // What the user can do about it.
-absl::Status Explain(const grpc::Status& status, const GenerateOptions& options) {
+absl::Status Explain(const grpc::Status& status, const GenerateOptions& options, bool begun) {
   const absl::Status plain = FromGrpc(status);
   const auto say = [&plain](const std::string& what) { return absl::Status(plain.code(), what); };
   const std::string message(plain.message());
@@ -107,6 +112,7 @@ absl::Status Explain(const grpc::Status& status, const GenerateOptions& options)
     case absl::StatusCode::kNotFound:
       return say("the server has no model of this name; leave out --model-name to use its own");
     case absl::StatusCode::kUnavailable:
+      if (begun) return say(absl::StrCat("the answer broke off (", message, "); ask again"));
       return say(absl::StrCat("the server cannot take the request now (", message,
                               "); try again in a few seconds"));
     case absl::StatusCode::kResourceExhausted:
@@ -162,14 +168,16 @@ absl::Status RunGenerate(const GenerateOptions& options, std::ostream& out, std:
   const auto reader = stub->Generate(&*context, MakeRequest(options));
   v1::GenerateResponse message;
   char last = '\n';
+  bool begun = false;
   while (reader->Read(&message)) {
+    begun = true;
     RETURN_IF_ERROR(Print(message, options.json, out));
     if (!message.text().empty()) last = message.text().back();
   }
   const grpc::Status status = reader->Finish();
   if (!options.json && last != '\n') out << '\n' << std::flush;
   if (interrupted) return absl::CancelledError("stopped");
-  return Explain(status, options);
+  return Explain(status, options, begun);
 }
 
 }  // namespace headgate

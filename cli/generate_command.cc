@@ -2,6 +2,7 @@
 #include <CLI/CLI.hpp>
 #include <iostream>
 #include <iterator>
+#include <limits>
 #include <memory>
 
 #include "cli/command.h"
@@ -12,6 +13,12 @@ namespace headgate {
 void AddGenerateCommand(CLI::App& app, Run& run) {
   auto options = std::make_shared<GenerateOptions>();
   CLI::App* generate = app.add_subcommand("generate", "Ask a running server and print the answer");
+  generate->footer(
+      "Examples:\n"
+      "  headgate generate \"What is the capital of France?\"\n"
+      "  headgate generate --system \"Answer in French.\" --temperature 0.7 --seed 1 - "
+      "<question.txt\n"
+      "  headgate generate --json --max-tokens 16 \"Hello\"");
   generate->add_option("prompt", options->prompt, "the question; - reads it from standard input")
       ->required();
   generate->add_option("--server", options->server, "host:port or unix:path")
@@ -20,7 +27,7 @@ void AddGenerateCommand(CLI::App& app, Run& run) {
   generate->add_option("--system", options->system, "system message of the chat");
   generate->add_flag("--raw", options->raw, "send the prompt as it is, without chat template");
   generate->add_option("--max-tokens", options->max_tokens, "most tokens of the answer")
-      ->check(CLI::PositiveNumber)
+      ->check(CLI::Range(1, std::numeric_limits<int>::max()))
       ->capture_default_str();
   generate->add_option("--temperature", options->temperature, "0 = always the likeliest token")
       ->check(CLI::Range(0.0, 100.0))

@@ -39,9 +39,10 @@ absl::Status PrintLoad(const Flags& flags) {
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(5));
   v1::GetLoadResponse load;
   if (const grpc::Status status = stub->GetLoad(&context, {}, &load); !status.ok()) {
-    return absl::UnavailableError(absl::StrCat("cannot ask ", flags.server, ": ",
-                                               status.error_message(),
-                                               "; is `headgate serve` running there?"));
+    const bool unreachable = status.error_code() == grpc::StatusCode::UNAVAILABLE;
+    return absl::UnavailableError(absl::StrCat(
+        "cannot ask ", flags.server, ": ", unreachable ? "nobody answers" : status.error_message(),
+        "; is `headgate serve` running there?"));
   }
   if (flags.json) {
     std::string json;
@@ -64,6 +65,10 @@ absl::Status PrintLoad(const Flags& flags) {
 void AddLoadCommand(CLI::App& app, Run& run) {
   auto flags = std::make_shared<Flags>();
   CLI::App* load = app.add_subcommand("load", "Print queue and page use of a running server");
+  load->footer(
+      "Examples:\n"
+      "  headgate load\n"
+      "  headgate load --json --server unix:/run/headgate/api.sock");
   load->add_option("--server", flags->server, "host:port or unix:path")->capture_default_str();
   load->add_flag("--json", flags->json, "one JSON object");
   load->callback([flags, &run] { run = [flags] { return PrintLoad(*flags); }; });

@@ -1,6 +1,9 @@
 // The one executable: parses the command line and runs a subcommand. An error is one line on
 // stderr.
+#include <google/protobuf/stubs/logging.h>
+
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 
 #include "cli/command.h"
@@ -19,6 +22,9 @@ int Report(const absl::Status& status) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  // An error is told once, in our words.
+  setenv("GRPC_VERBOSITY", "NONE", 0);
+  google::protobuf::SetLogHandler(nullptr);
   CLI::App app{
       "Headgate serves LLMs from a KV cache that forgets, per attention head, what is not needed.\n"
       "Start with: headgate serve --model DIR, then: headgate generate \"your question\""};
@@ -38,7 +44,12 @@ int main(int argc, char** argv) {
   } catch (const CLI::Success& e) {
     return app.exit(e);
   } catch (const CLI::ParseError& e) {
-    std::fprintf(stderr, "headgate: %s; see headgate --help\n", e.what());
+    std::string command = "headgate";
+    for (const CLI::App* at = &app; !at->get_subcommands().empty();) {
+      at = at->get_subcommands().front();
+      command += " " + at->get_name();
+    }
+    std::fprintf(stderr, "headgate: %s; see %s --help\n", e.what(), command.c_str());
     return headgate::kExitBadUse;
   }
   return Report(run());

@@ -8,6 +8,7 @@
 #include <memory>
 #include <thread>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "base/status_macros.h"
@@ -15,11 +16,14 @@
 #include "cli/logging.h"
 #include "cli/role_flags.h"
 #include "cli/supervisor.h"
+#include "proto/link.h"
 
 namespace headgate {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr size_t kRunDirMax = 85;  // a unix socket's path has at most 107 bytes
 
 struct ServeFlags {
   WorkerFlags worker;
@@ -75,9 +79,10 @@ void Append(std::vector<std::string>& args, const std::vector<std::string>& more
 absl::StatusOr<std::string> NextPort(const std::string& address) {
   const size_t colon = address.rfind(':');
   int port = 0;
-  if (colon == std::string::npos || !absl::SimpleAtoi(address.substr(colon + 1), &port)) {
+  if (colon == std::string::npos || !absl::SimpleAtoi(address.substr(colon + 1), &port) ||
+      !(1 <= port && port < 65535)) {
     return absl::InvalidArgumentError(
-        absl::StrCat("--metrics-listen ", address, ": give host:port"));
+        absl::StrCat("--metrics-listen '", address, "': give host:port, port in 1 to 65534"));
   }
   return absl::StrCat(address.substr(0, colon + 1), port + 1);
 }
@@ -135,12 +140,18 @@ absl::Status Serve(ServeFlags flags) {
                      ": no such folder; give one in the Hugging Face layout, or "
                      "convert a GGUF with tools/convert_gguf"));
   }
+  RETURN_IF_ERROR(CheckMayBePlain(flags.server.listen, false));
   if (flags.server.model_name.empty()) flags.server.model_name = FolderName(flags.worker.model);
   if (flags.worker.threads == 0) {
     const int cores = static_cast<int>(std::thread::hardware_concurrency());
     flags.worker.threads = std::max(1, cores / (flags.ranks * flags.groups));
   }
   ASSIGN_OR_RETURN(const auto run, RunDir::Make(flags.run_dir));
+  if (run->path().size() > kRunDirMax || absl::StrContains(run->path(), ',')) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--run-dir ", run->path(), ": unix sockets lie in it, so give a path of at most ",
+        kRunDirMax, " bytes without a comma"));
+  }
   ASSIGN_OR_RETURN(const std::string scheduler_metrics, NextPort(flags.metrics));
   std::error_code error;
   const std::string self = fs::read_symlink("/proc/self/exe", error).string();
@@ -167,6 +178,11 @@ void AddServeCommand(CLI::App& app, Run& run) {
   auto flags = std::make_shared<ServeFlags>();
   CLI::App* serve = app.add_subcommand(
       "serve", "Serve a model on this machine: server, scheduler and workers, supervised");
+  serve->footer(
+      "Examples:\n"
+      "  headgate serve --model DIR --ranks 2 --kv-memory-mib 4096\n"
+      "  headgate serve --model DIR --policy PATTERN_DIR --sparsity 0.5\n"
+      "SIGTERM or Ctrl-C ends it: live answers have 4 s to finish.");
   flags->worker.Add(*serve);
   serve->add_option("--ranks", flags->ranks, "workers that share the model (tensor parallelism)")
       ->check(CLI::Range(1, 64))
