@@ -3,8 +3,10 @@
 #include <grpcpp/resource_quota.h>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 
 namespace headgate {
 namespace {
@@ -15,6 +17,7 @@ constexpr int kStreamsPerConnectionMax = 100;
 constexpr int kHandshakeMs = 10'000;
 constexpr size_t kPublicMemoryBytesMax = size_t{1} << 30;
 constexpr int kThreadsMax = 64;
+constexpr size_t kUnixPathMax = 107;
 
 void SetKeepalive(grpc::ServerBuilder& builder, int time_ms, int timeout_ms, int permit_ms) {
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, time_ms);
@@ -35,12 +38,31 @@ bool IsLocalAddress(const std::string& address) {
   return false;
 }
 
+absl::Status CheckAddress(const std::string& address) {
+  absl::string_view rest = address;
+  if (absl::ConsumePrefix(&rest, "unix:")) {
+    if (!rest.empty() && rest.size() <= kUnixPathMax) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrCat(
+        "address '", address, "': a unix socket's path has 1 to ", kUnixPathMax, " bytes"));
+  }
+  if (absl::StartsWith(address, "unix-abstract:")) return absl::OkStatus();
+  const size_t colon = address.rfind(':');
+  int port = 0;
+  if (colon == std::string::npos || !absl::SimpleAtoi(rest.substr(colon + 1), &port) ||
+      !(0 <= port && port <= 65535)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("address '", address, "': give host:port (port 0 to 65535) or unix:/path"));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckMayBePlain(const std::string& address, bool credentials_given) {
+  if (absl::Status form = CheckAddress(address); !form.ok()) return form;
   if (credentials_given || IsLocalAddress(address)) return absl::OkStatus();
   return absl::FailedPreconditionError(
       absl::StrCat("address '", address,
-                   "' can be reached from other machines: configure TLS, or use a unix: socket or "
-                   "a loopback address"));
+                   "' can be reached from other machines, which needs TLS; without it give "
+                   "127.0.0.1:port, localhost:port or unix:/path"));
 }
 
 void SetPublicLimits(grpc::ServerBuilder& builder) {

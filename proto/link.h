@@ -16,8 +16,12 @@ namespace headgate {
 // without TLS.
 bool IsLocalAddress(const std::string& address);
 
-// FAILED_PRECONDITION when `credentials_given` is false and the address can be reached from
-// outside.
+// INVALID_ARGUMENT unless the address is host:port, unix:/path (at most 107 bytes) or
+// unix-abstract:name.
+absl::Status CheckAddress(const std::string& address);
+
+// As CheckAddress; and FAILED_PRECONDITION when `credentials_given` is false and the address can be
+// reached from outside.
 absl::Status CheckMayBePlain(const std::string& address, bool credentials_given);
 
 // Limits of a server that clients from anywhere may call.

@@ -16,6 +16,16 @@ TEST(Link, OnlyLocalAddressesMayBePlain) {
   }
 }
 
+TEST(Link, AddressesHaveAForm) {
+  for (const char* address :
+       {"", "foo", "127.0.0.1", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536", "unix:"}) {
+    EXPECT_EQ(CheckMayBePlain(address, false).code(), absl::StatusCode::kInvalidArgument)
+        << address;
+  }
+  EXPECT_FALSE(CheckMayBePlain("unix:/" + std::string(107, 'x'), false).ok());
+  EXPECT_TRUE(CheckMayBePlain("unix:/" + std::string(106, 'x'), false).ok());
+}
+
 TEST(Link, StatusNeverBecomesUnknown) {
   EXPECT_EQ(ToGrpc(absl::UnknownError("x")).error_code(), grpc::StatusCode::INTERNAL);
   EXPECT_EQ(FromGrpc(ToGrpc(absl::NotFoundError("x"))), absl::NotFoundError("x"));
