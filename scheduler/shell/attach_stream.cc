@@ -2,7 +2,6 @@
 
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "proto/link.h"
 #include "proto/wire.h"
@@ -77,6 +76,12 @@ void AttachStream::Drop(const absl::Status& why) {
 bool AttachStream::dropped() const {
   std::lock_guard lock(mutex_);
   return dropped_;
+}
+
+QueueStats AttachStream::Unsent() const {
+  std::lock_guard lock(mutex_);
+  return {"unsent_events", static_cast<uint64_t>(unsent_.events_size()),
+          static_cast<uint64_t>(limits_.unsent_limit)};
 }
 
 void AttachStream::OnReadDone(bool ok) {

@@ -49,6 +49,8 @@ class AttachStream final
   // Ends the call at once.
   void Drop(const absl::Status& why);
   bool dropped() const;
+  // Events that wait to be sent.
+  QueueStats Unsent() const;
 
  private:
   AttachStream(grpc::CallbackServerContext* context, std::shared_ptr<ShellInbox> inbox,

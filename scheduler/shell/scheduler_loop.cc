@@ -224,11 +224,18 @@ SchedulerStats SchedulerLoop::Collect() const {
     stats.stale_messages += group.stale_messages();
     steps += group.steps_in_flight();
   }
+  QueueStats unsent{.name = "unsent_events"};  // of all servers
+  for (const auto& [server, clients] : servers_) {
+    const QueueStats of_one = server->Unsent();
+    unsent.size += of_one.size;
+    unsent.limit += of_one.limit;
+  }
   stats.queues = {
       {"inbox", inbox_->size(), inbox_->limit()},
       {"steps_in_flight", steps,
        groups_.size() * static_cast<uint64_t>(options_.scheduler.steps_in_flight)},
       {"waiting", stats.requests_waiting, stats.requests_waiting_limit},
+      std::move(unsent),
   };
   return stats;
 }

@@ -184,6 +184,9 @@ TEST_F(SchedulerServerTest, GeneratesThroughTwoRanks) {
                                       std::to_string(workers_[0]->epochs().back())));
   ASSERT_TRUE(WaitFor([&] { return server_->Stats().generated_tokens == 70; }));
   EXPECT_EQ(server_->Stats().servers_attached, 1u);
+  const QueueStats unsent = server_->Stats().queues.back();
+  EXPECT_EQ(unsent.name, "unsent_events");
+  EXPECT_EQ(unsent.limit, uint64_t{1} << 16);
 }
 
 TEST_F(SchedulerServerTest, OneStreamIsQuick) {
