@@ -1,12 +1,10 @@
 #include "kvstore/page_ledger.h"
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
-#include "base/status_macros.h"
 #include "kvstore/visibility.h"
 
 namespace headgate {

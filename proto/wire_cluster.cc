@@ -1,5 +1,4 @@
 // Ready (a rank's shape) and Load (what a scheduler tells its servers about pressure).
-#include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "proto/wire.h"
 #include "proto/wire_checks.h"

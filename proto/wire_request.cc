@@ -1,7 +1,6 @@
 // Request and TokenEvent: the link between a server and the scheduler.
 #include <algorithm>
 
-#include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "proto/wire.h"
 #include "proto/wire_checks.h"

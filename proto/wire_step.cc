@@ -1,6 +1,5 @@
 // StepPlan and StepResult: the link between the scheduler and a rank.
 #include "absl/container/flat_hash_set.h"
-#include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "proto/wire.h"
 #include "proto/wire_checks.h"

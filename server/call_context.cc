@@ -3,7 +3,6 @@
 #include <grpcpp/support/proto_buffer_reader.h>
 
 #include <algorithm>
-#include <string>
 
 namespace headgate {
 

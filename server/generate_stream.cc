@@ -1,7 +1,6 @@
 #include "server/generate_stream.h"
 
 #include <algorithm>
-#include <random>
 #include <utility>
 
 #include "server/sampling.h"

@@ -1,7 +1,5 @@
 #include "server/prompt_encoder.h"
 
-#include <utility>
-
 #include "base/clock.h"
 #include "base/status_macros.h"
 #include "server/errors.h"

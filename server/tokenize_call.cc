@@ -1,6 +1,5 @@
 // Tokenize: the tokens of a text or a chat, and the bytes of each.
 #include <string>
-#include <utility>
 
 #include "server/unary_call.h"
 

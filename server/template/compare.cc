@@ -1,7 +1,6 @@
 #include "server/template/compare.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"

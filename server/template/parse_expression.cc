@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <iterator>
 
 #include "base/status_macros.h"
 #include "server/template/parser.h"

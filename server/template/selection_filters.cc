@@ -1,8 +1,6 @@
-#include <string>
 #include <utility>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "server/template/filters.h"
 #include "server/template/value_tests.h"

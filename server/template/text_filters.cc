@@ -2,9 +2,7 @@
 #include <optional>
 #include <string>
 #include <utility>
-#include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "server/template/filters.h"
 #include "server/template/json_text.h"

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <iterator>
 
-#include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "server/template/compare.h"
 #include "server/template/filters.h"

@@ -1,9 +1,6 @@
 #include "worker/format/config_values.h"
 
-#include <utility>
-
 #include "absl/strings/str_cat.h"
-#include "base/status_macros.h"
 
 namespace headgate {
 namespace {

@@ -1,7 +1,6 @@
 #include "worker/model/weight_loader.h"
 
 #include <memory>
-#include <string>
 #include <utility>
 #include <vector>
 

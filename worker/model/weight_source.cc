@@ -1,7 +1,6 @@
 #include "worker/model/weight_source.h"
 
 #include <cstring>
-#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"

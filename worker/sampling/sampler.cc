@@ -1,7 +1,6 @@
 #include "worker/sampling/sampler.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "worker/sampling/philox.h"
 #include "worker/sampling/softmax.h"
