@@ -8,6 +8,7 @@
 
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "cli/exit_code.h"
@@ -103,9 +104,10 @@ std::optional<UnitFailure> SupervisedUnit::Check(absl::Time now, absl::Duration 
     ReadBeats(process, now);  // after the look at its end: nothing is written later
     if (exit.has_value()) {
       const bool bad_use = exit->signal == 0 && exit->code == kExitBadUse;
-      return UnitFailure{
-          absl::StrCat(name, ": ", process.cause.empty() ? exit->ToString() : process.cause),
-          bad_use && process.beat.ready == 0};
+      const std::string cause = process.cause.empty() ? exit->ToString() : process.cause;
+      const bool names_itself = absl::StartsWith(cause, absl::StrCat(name, ": "));
+      return UnitFailure{names_itself ? cause : absl::StrCat(name, ": ", cause),
+                         bad_use && process.beat.ready == 0};
     }
     const absl::Duration silence = now - process.beat_at;
     if (silence > watchdog_limit) {

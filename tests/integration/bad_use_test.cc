@@ -1,0 +1,90 @@
+// What cannot work ends at once, with exit code 2 and one line that names the cause.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "cli/exit_code.h"
+
+namespace headgate {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+struct Ended {
+  int code = -1;
+  std::string last_line;
+};
+
+// `timeout` gives 124 to what would go on.
+Ended RunHeadgate(const std::string& args) {
+  FILE* pipe = popen(absl::StrCat("timeout 20 ", HEADGATE_BINARY, " ", args, " 2>&1").c_str(), "r");
+  Ended ended;
+  char line[4096];
+  while (fgets(line, sizeof line, pipe) != nullptr) ended.last_line = line;
+  const int status = pclose(pipe);
+  if (WIFEXITED(status)) ended.code = WEXITSTATUS(status);
+  return ended;
+}
+
+class BadUseTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string made = (fs::temp_directory_path() / "hg-test-XXXXXX").string();
+    ASSERT_NE(mkdtemp(made.data()), nullptr);
+    dir_ = made;
+    model_ = dir_ / "model";
+    fs::copy(HEADGATE_SOURCE_DIR "/tests/data/models/stories260k", model_);
+  }
+  void TearDown() override { fs::remove_all(dir_); }
+
+  void ExpectRefused(const std::string& args, const std::string& cause) {
+    const Ended ended = RunHeadgate(
+        absl::StrCat("serve --model=", model_.string(), " --listen=unix:", dir_.string(),
+                     "/api.sock --metrics-listen=127.0.0.1:18464 ", args));
+    EXPECT_EQ(ended.code, kExitBadUse) << args;
+    EXPECT_THAT(ended.last_line, HasSubstr(cause)) << args;
+  }
+
+  fs::path dir_;
+  fs::path model_;
+};
+
+TEST_F(BadUseTest, TruncatedWeights) {
+  fs::resize_file(model_ / "model.safetensors", 500'000);
+  ExpectRefused("", "is the download complete?");
+}
+
+TEST_F(BadUseTest, MissingConfig) {
+  fs::remove(model_ / "config.json");
+  ExpectRefused("", "config.json");
+}
+
+TEST_F(BadUseTest, MissingTokenizer) {
+  fs::remove(model_ / "tokenizer.json");
+  ExpectRefused("", "tokenizer.json");
+}
+
+TEST_F(BadUseTest, FlagsThatTheModelCannotServe) {
+  ExpectRefused("--ranks=5", "use 1 to 4 ranks");
+  ExpectRefused("--kv-pages=1", "Give more page memory");
+  ExpectRefused("--policy=/nonexistent", "/nonexistent");
+}
+
+TEST(BadUse, AddressesThatCannotBeListenedOn) {
+  const std::string serve =
+      absl::StrCat("serve --model=", HEADGATE_SOURCE_DIR, "/tests/data/models/stories260k ");
+  for (const char* flags : {"--listen foo", "--listen 127.0.0.1", "--listen 127.0.0.1:99999",
+                            "--listen ''", "--listen 0.0.0.0:21000", "--metrics-listen x:65535"}) {
+    EXPECT_EQ(RunHeadgate(serve + flags).code, kExitBadUse) << flags;
+  }
+}
+
+}  // namespace
+}  // namespace headgate
