@@ -32,10 +32,12 @@ void SetKeepalive(grpc::ServerBuilder& builder, int time_ms, int timeout_ms, int
 }  // namespace
 
 bool IsLocalAddress(const std::string& address) {
-  for (absl::string_view prefix : {"unix:", "unix-abstract:", "127.", "localhost:", "[::1]:"}) {
+  for (absl::string_view prefix : {"unix:", "unix-abstract:", "localhost:", "[::1]:"}) {
     if (absl::StartsWith(address, prefix)) return true;
   }
-  return false;
+  // A number, not a name that begins like one.
+  return absl::StartsWith(address, "127.") &&
+         address.find_first_not_of("0123456789.") == address.rfind(':');
 }
 
 absl::Status CheckAddress(const std::string& address) {

@@ -1,6 +1,6 @@
 // gRPC settings that every role shares: limits of a server, keepalive of a link, and which
-// addresses may be used without TLS. Values: reference/reliability.md section 3, repeated in
-// docs/api.md. Pure functions; any thread.
+// addresses may be used without TLS. docs/api.md repeats the values that a client can meet. Pure
+// functions; any thread.
 #pragma once
 
 #include <grpcpp/grpcpp.h>

@@ -10,7 +10,8 @@ TEST(Link, OnlyLocalAddressesMayBePlain) {
   for (const char* address : {"unix:/tmp/x.sock", "127.0.0.1:0", "localhost:80", "[::1]:80"}) {
     EXPECT_TRUE(CheckMayBePlain(address, false).ok()) << address;
   }
-  for (const char* address : {"0.0.0.0:80", "10.0.0.1:80", "[::]:80", "example.org:80", ":80"}) {
+  for (const char* address : {"0.0.0.0:80", "10.0.0.1:80", "[::]:80", "example.org:80", ":80",
+                              "127.example.org:80", "127.0.0.1.nip.io:80"}) {
     EXPECT_EQ(CheckMayBePlain(address, false).code(), absl::StatusCode::kFailedPrecondition);
     EXPECT_TRUE(CheckMayBePlain(address, true).ok());
   }
