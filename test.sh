@@ -6,6 +6,7 @@ mkdir -p .headgate
 phase_log=.headgate/test.log
 source tools/phase.sh
 jobs=$(nproc)
+export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1 # a clone elsewhere finds the same objects
 
 dependencies() { tools/install_deps.sh; }
 

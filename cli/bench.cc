@@ -28,8 +28,7 @@ void AddServeBench(CLI::App& bench, Run& run) {
 
 void AddSchedulerBench(CLI::App& bench, Run& run) {
   auto options = std::make_shared<SchedulerBenchOptions>();
-  CLI::App* scheduler =
-      bench.add_subcommand("scheduler", "Time of one step of the scheduler core");
+  CLI::App* scheduler = bench.add_subcommand("scheduler", "Time of one step of the scheduler core");
   AddSchedulerBenchOptions(*scheduler, *options);
   scheduler->callback(
       [options, &run] { run = [options] { return RunSchedulerBench(*options, std::cout); }; });

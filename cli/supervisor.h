@@ -28,7 +28,7 @@ struct UnitSpec {
 
 struct SupervisorOptions {
   absl::Duration watchdog_limit = absl::Seconds(10);  // also of a step's age
-  absl::Duration backoff_max = absl::Seconds(10);     // between relaunches of a failing unit
+  absl::Duration backoff_max = absl::Seconds(2);      // between relaunches of a failing unit
   absl::Duration stop_limit = absl::Seconds(5);       // per unit, then SIGKILL
   int failures_max = 10;  // in a row of a unit that was never ready: give up
 };
