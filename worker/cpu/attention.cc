@@ -223,8 +223,8 @@ void Attention::AttendPositions(const Call& call, const Item& item, AttendState&
         block.value[j] = key + call.kv_heads * head_dim_;
       }
     }
-    PrefetchBlock(row, std::max(base + kBlockKeys, window / kBlockKeys * kBlockKeys),
-                  std::min(sequence.position, last + 1));
+    // Not below the window: what lies between the sinks and the window has no page any more.
+    PrefetchBlock(row, std::max(base + kBlockKeys, window), std::min(sequence.position, last + 1));
     for (int64_t q = 0; q < item.count; ++q) {
       const uint64_t bits = VisibleBits(row.spec, first + q, page_tokens_, base);
       std::fill_n(visible.begin() + q * group, group, bits);

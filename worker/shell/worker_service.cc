@@ -65,6 +65,9 @@ void WorkerService::Shutdown(absl::Duration grace) {
   }
   inbox_->Close();
   if (thread_.joinable()) thread_.join();
+  // What a loop that ended early left behind holds streams, and these hold the inbox.
+  while (inbox_->Pop(absl::ZeroDuration())) {
+  }
 }
 
 }  // namespace headgate
