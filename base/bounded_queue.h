@@ -49,6 +49,13 @@ class BoundedQueue {
     nonempty_.notify_all();
   }
 
+  // Drops what waits. For a closed queue whose items own, by whatever path, the queue itself.
+  void Clear() {
+    std::deque<T> dropped;  // destroyed without the lock: an item may come back here
+    std::lock_guard lock(mutex_);
+    dropped.swap(items_);
+  }
+
   bool closed() const {
     std::lock_guard lock(mutex_);
     return closed_;

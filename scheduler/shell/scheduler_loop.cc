@@ -44,10 +44,10 @@ SchedulerLoop::SchedulerLoop(SchedulerLoopOptions options, std::shared_ptr<Shell
 
 void SchedulerLoop::Run() {
   Tick(absl::Now());
-  while (!stopping_) {
+  while (!inbox_->closed()) {
     std::optional<ShellEvent> event = inbox_->Pop(WaitTime(absl::Now()));
     const absl::Time now = absl::Now();
-    for (int i = 0; event.has_value() && !stopping_; ++i) {
+    for (int i = 0; event.has_value(); ++i) {
       Handle(*std::move(event), now);
       if (i == kEventsPerRound) break;
       event = inbox_->Pop(absl::ZeroDuration());
@@ -80,7 +80,7 @@ void SchedulerLoop::Handle(ShellEvent event, absl::Time now) {
                  [&](RequestArrived& e) { OnRequest(std::move(e), now); },
                  [&](RequestDropped& e) { OnDropped(e); }, [&](ServerGone& e) { OnGone(e); },
                  [&](RankReplied& e) { OnReply(std::move(e), now); },
-                 [&](RankClosed& e) { OnClosed(e, now); }, [&](StopLoop&) { stopping_ = true; }},
+                 [&](RankClosed& e) { OnClosed(e, now); }},
       event);
 }
 

@@ -31,7 +31,7 @@ class SchedulerLoop final {
  public:
   SchedulerLoop(SchedulerLoopOptions options, std::shared_ptr<ShellInbox> inbox);
 
-  // Runs until StopLoop is taken from the inbox, or the inbox is closed.
+  // Runs until the inbox is closed.
   void Run();
 
   // Thread safe: a copy that is at most 100 ms old while things change.
@@ -73,7 +73,6 @@ class SchedulerLoop final {
   RequestId last_request_ = 0;
   uint64_t stale_messages_ = 0;
   uint64_t peers_dropped_ = 0;
-  bool stopping_ = false;
   bool dirty_ = true;
   absl::Time published_at_ = absl::InfinitePast();
 

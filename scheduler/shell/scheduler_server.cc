@@ -97,11 +97,9 @@ absl::StatusOr<std::unique_ptr<SchedulerServer>> SchedulerServer::Start(
 SchedulerServer::~SchedulerServer() { Shutdown(); }
 
 void SchedulerServer::Shutdown(absl::Duration grace) {
-  if (thread_.joinable()) {
-    inbox_->TryPush(StopLoop{}).IgnoreError();
-    inbox_->Close();
-    thread_.join();
-  }
+  inbox_->Close();
+  if (thread_.joinable()) thread_.join();
+  inbox_->Clear();  // what waits holds streams, and these hold the inbox
   if (server_ != nullptr) {
     server_->Shutdown(absl::ToChronoTime(absl::Now() + grace));
     server_->Wait();

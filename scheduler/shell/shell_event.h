@@ -51,10 +51,8 @@ struct RankClosed {
   absl::Status status;
 };
 
-struct StopLoop {};
-
 using ShellEvent = std::variant<ServerAttached, RequestArrived, RequestDropped, ServerGone,
-                                RankReplied, RankClosed, StopLoop>;
+                                RankReplied, RankClosed>;
 using ShellInbox = BoundedQueue<ShellEvent>;
 
 }  // namespace headgate

@@ -66,8 +66,7 @@ void WorkerService::Shutdown(absl::Duration grace) {
   inbox_->Close();
   if (thread_.joinable()) thread_.join();
   // What a loop that ended early left behind holds streams, and these hold the inbox.
-  while (inbox_->Pop(absl::ZeroDuration())) {
-  }
+  inbox_->Clear();
 }
 
 }  // namespace headgate
