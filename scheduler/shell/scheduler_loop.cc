@@ -75,13 +75,12 @@ absl::Duration SchedulerLoop::WaitTime(absl::Time now) const {
 
 void SchedulerLoop::Handle(ShellEvent event, absl::Time now) {
   dirty_ = true;
-  std::visit(
-      Overloaded{[&](ServerAttached& e) { OnAttached(e.server); },
-                 [&](RequestArrived& e) { OnRequest(std::move(e), now); },
-                 [&](RequestDropped& e) { OnDropped(e); }, [&](ServerGone& e) { OnGone(e); },
-                 [&](RankReplied& e) { OnReply(std::move(e), now); },
-                 [&](RankClosed& e) { OnClosed(e, now); }},
-      event);
+  std::visit(Overloaded{[&](ServerAttached& e) { OnAttached(e.server); },
+                        [&](RequestArrived& e) { OnRequest(std::move(e), now); },
+                        [&](RequestDropped& e) { OnDropped(e); }, [&](ServerGone& e) { OnGone(e); },
+                        [&](RankReplied& e) { OnReply(std::move(e), now); },
+                        [&](RankClosed& e) { OnClosed(e, now); }},
+             event);
 }
 
 internal::Welcome SchedulerLoop::MakeWelcome() const {
