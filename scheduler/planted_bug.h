@@ -1,5 +1,5 @@
-// Historic bugs of other servers that the simulator must catch (tests/sim/). Test builds compile
-// the scheduler again with -DHEADGATE_PLANT_BUG=<n>; everywhere else PlantedBug() is constant false
+// Historic bugs of other servers that the simulator must catch (tests/sim/). tests/sim
+// compiles the files that name a bug again with -DHEADGATE_PLANT_BUG=<n>; everywhere else PlantedBug() is constant false
 // and costs nothing.
 #pragma once
 
@@ -21,8 +21,6 @@ enum class Bug {
   kTokenRepeated = 9,       // a resumed sequence samples the last emitted token again
   kQueuedDeadlineIgnored = 10,  // deadlines are looked at for running requests only
 };
-
-inline constexpr int kBugCount = 10;
 
 constexpr bool PlantedBug(Bug bug) { return HEADGATE_PLANT_BUG == static_cast<int>(bug); }
 
