@@ -40,6 +40,8 @@ struct RankStats {
   PageStats pages;
   uint32_t ledger_reserved = 0;  // pages promised to steps in flight
   uint32_t ledger_held = 0;      // pages that the ledger believes are held
+  // Of the link to this rank and of its process, as it last told. Filled by the gRPC shell.
+  std::vector<QueueStats> queues;
 };
 
 struct SchedulerStats {

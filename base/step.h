@@ -102,12 +102,24 @@ struct StepTimes {
   bool operator==(const StepTimes&) const = default;
 };
 
+// The queues of a rank's own process when it sent a result. Its shell fills it; zero limits: not
+// told.
+struct RankQueues {
+  uint32_t inbox = 0;  // events that wait for the step thread
+  uint32_t inbox_limit = 0;
+  uint32_t unsent_replies = 0;  // messages that wait to be written to the scheduler
+  uint32_t unsent_replies_limit = 0;
+
+  bool operator==(const RankQueues&) const = default;
+};
+
 struct StepResult {
   Epoch epoch = 0;
   StepId step = 0;
   std::vector<SequenceResult> sequences;  // one per chunk of the plan, in the plan's order
   PageStats pages;
   StepTimes times;
+  RankQueues queues;
 
   bool operator==(const StepResult&) const = default;
 };

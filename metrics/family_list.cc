@@ -49,9 +49,11 @@ void FamilyList::AddHistogram(const std::string& name, const std::string& help,
   out.sample_sum = histogram.sum;
 }
 
-void AddQueues(const std::vector<QueueStats>& queues, FamilyList& list) {
+void AddQueues(const std::vector<QueueStats>& queues, FamilyList& list,
+               const FamilyList::Labels& where) {
   for (const QueueStats& queue : queues) {
-    const FamilyList::Labels labels = {{"queue", queue.name}};
+    FamilyList::Labels labels = where;
+    labels.emplace_back("queue", queue.name);
     list.Gauge("headgate_queue_size", "Entries of a bounded queue, table or buffer",
                static_cast<double>(queue.size), labels);
     list.Gauge("headgate_queue_limit", "Most entries that it takes",

@@ -34,7 +34,9 @@ class FamilyList {
   std::vector<prometheus::MetricFamily> families_;
 };
 
-// headgate_queue_size and headgate_queue_limit of every bounded queue, table and buffer.
-void AddQueues(const std::vector<QueueStats>& queues, FamilyList& list);
+// headgate_queue_size and headgate_queue_limit of every bounded queue, table and buffer. `where`
+// comes before the label that names the queue.
+void AddQueues(const std::vector<QueueStats>& queues, FamilyList& list,
+               const FamilyList::Labels& where = {});
 
 }  // namespace headgate

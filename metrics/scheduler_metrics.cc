@@ -61,9 +61,12 @@ void AddSteps(const SchedulerStats& stats, FamilyList& list) {
   phase("sample", stats.last_times.sample);
 }
 
+FamilyList::Labels Where(const RankStats& rank) {
+  return {{"group", std::to_string(rank.group)}, {"rank", std::to_string(rank.rank)}};
+}
+
 void AddPages(const RankStats& rank, FamilyList& list) {
-  const FamilyList::Labels where = {{"group", std::to_string(rank.group)},
-                                    {"rank", std::to_string(rank.rank)}};
+  const FamilyList::Labels where = Where(rank);
   const PageStats& pages = rank.pages;
   const auto state = [&](const char* name, const char* head_class, uint32_t count) {
     FamilyList::Labels labels = where;
@@ -106,6 +109,7 @@ MetricFamilies SchedulerFamilies(const SchedulerStats& stats, const std::string&
   AddSteps(stats, list);
   for (const RankStats& rank : stats.ranks) AddPages(rank, list);
   AddQueues(stats.queues, list);
+  for (const RankStats& rank : stats.ranks) AddQueues(rank.queues, list, Where(rank));
   return list.Take();
 }
 

@@ -67,6 +67,23 @@ absl::StatusOr<StepTimes> TimesFromWire(const internal::StepTimes& in) {
                    .sample = absl::Nanoseconds(in.sample_ns())};
 }
 
+void QueuesToWire(const RankQueues& queues, internal::RankQueues& out) {
+  out.set_inbox(queues.inbox);
+  out.set_inbox_limit(queues.inbox_limit);
+  out.set_unsent_replies(queues.unsent_replies);
+  out.set_unsent_replies_limit(queues.unsent_replies_limit);
+}
+
+absl::StatusOr<RankQueues> QueuesFromWire(const internal::RankQueues& in) {
+  RETURN_IF_ERROR(CheckRange("queues.inbox", int64_t{in.inbox()}, 0, in.inbox_limit()));
+  RETURN_IF_ERROR(CheckRange("queues.unsent_replies", int64_t{in.unsent_replies()}, 0,
+                             in.unsent_replies_limit()));
+  return RankQueues{.inbox = in.inbox(),
+                    .inbox_limit = in.inbox_limit(),
+                    .unsent_replies = in.unsent_replies(),
+                    .unsent_replies_limit = in.unsent_replies_limit()};
+}
+
 }  // namespace
 
 void ToWire(const StepPlan& plan, internal::StepPlan& out) {
@@ -147,6 +164,7 @@ void ToWire(const StepResult& result, internal::StepResult& out) {
   times->set_dense_ns(absl::ToInt64Nanoseconds(result.times.dense));
   times->set_collective_ns(absl::ToInt64Nanoseconds(result.times.collective));
   times->set_sample_ns(absl::ToInt64Nanoseconds(result.times.sample));
+  QueuesToWire(result.queues, *out.mutable_queues());
 }
 
 absl::StatusOr<StepResult> FromWire(const internal::StepResult& in) {
@@ -163,6 +181,7 @@ absl::StatusOr<StepResult> FromWire(const internal::StepResult& in) {
   }
   ASSIGN_OR_RETURN(result.pages, wire::FromWire(in.pages()));
   ASSIGN_OR_RETURN(result.times, TimesFromWire(in.times()));
+  ASSIGN_OR_RETURN(result.queues, QueuesFromWire(in.queues()));
   return result;
 }
 

@@ -223,6 +223,9 @@ SchedulerStats SchedulerLoop::Collect() const {
     stats.stale_messages += group.stale_messages();
     steps += group.steps_in_flight();
   }
+  for (RankStats& rank : stats.ranks) {
+    rank.queues = groups_[static_cast<size_t>(rank.group)].Queues(rank.rank);
+  }
   QueueStats unsent{.name = "unsent_events"};  // of all servers
   for (const auto& [server, clients] : servers_) {
     const QueueStats of_one = server->Unsent();

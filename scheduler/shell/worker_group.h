@@ -16,6 +16,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "base/group_shape.h"
+#include "base/stats.h"
 #include "base/step.h"
 #include "headgate/internal/cluster.grpc.pb.h"
 #include "proto/client_stream.h"
@@ -48,6 +49,9 @@ class WorkerGroup final {
   const std::string& model() const { return ranks_.front().ready->model; }  // REQUIRES: up()
   uint64_t stale_messages() const { return stale_messages_; }
   size_t steps_in_flight() const { return in_flight_.size(); }
+  // Of the link to a rank, and of its process as its last result told. Empty while there is no
+  // link.
+  std::vector<QueueStats> Queues(int rank) const;
 
   // Sends the plan to every rank. A stream that cannot take it ends soon, which is heard of later.
   void Submit(const StepPlan& plan, absl::Time now);
@@ -74,6 +78,7 @@ class WorkerGroup final {
     std::shared_ptr<Stream> stream;
     std::optional<RankReady> ready;
     std::deque<StepResult> results;  // not longer than in_flight_
+    RankQueues queues;               // of its last result in this epoch
   };
 
   // Streams of any epoch whose end has not been heard: the stubs must outlive them.

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/check.h"
 #include "base/status_macros.h"
 #include "proto/link.h"
 
@@ -11,6 +12,8 @@ namespace headgate {
 namespace {
 
 constexpr int kUnansweredMax = 2;
+// Ready, and the results of the plans that were read. Loading never waits.
+constexpr size_t kUnsentMax = 1 + kUnansweredMax;
 constexpr int32_t kRanksMax = 64;
 
 absl::Status CheckInit(const internal::Init& init) {
@@ -49,15 +52,17 @@ void RunStream::SendReady(const RankReady& ready) {
   Send(std::move(reply));
 }
 
-void RunStream::SendResult(const StepResult& result) {
+void RunStream::SendResult(StepResult result) {
+  result.queues.inbox_limit = static_cast<uint32_t>(inbox_->limit());
+  result.queues.inbox = static_cast<uint32_t>(inbox_->size());
+  result.queues.unsent_replies_limit = kUnsentMax;
+  {
+    std::lock_guard lock(mutex_);
+    result.queues.unsent_replies = static_cast<uint32_t>(unsent_.size());
+  }
   internal::WorkerReply reply;
   ToWire(result, *reply.mutable_result());
   Send(std::move(reply));
-  std::lock_guard lock(mutex_);
-  --unanswered_;
-  if (!reading_paused_ || finish_wanted_) return;
-  reading_paused_ = false;
-  StartRead(&incoming_);
 }
 
 void RunStream::End(const absl::Status& why) {
@@ -112,6 +117,10 @@ void RunStream::OnWriteDone(bool ok) {
     unsent_.clear();
     FinishLocked(absl::CancelledError("worker: the scheduler is gone"));
   }
+  if (outgoing_.has_result()) {
+    --unanswered_;
+    ReadOnLocked();
+  }
   WriteLocked();
   if (finish_wanted_) FinishLocked(finish_status_);
 }
@@ -131,8 +140,15 @@ void RunStream::OnDone() {
 void RunStream::Send(internal::WorkerReply reply) {
   std::lock_guard lock(mutex_);
   if (finish_wanted_) return;
-  unsent_.push_back(std::move(reply));  // bounded by the unanswered plans
+  CHECK_LT(unsent_.size(), kUnsentMax) << "a reply that no plan asked for";
+  unsent_.push_back(std::move(reply));
   WriteLocked();
+}
+
+void RunStream::ReadOnLocked() {
+  if (!reading_paused_ || finish_wanted_) return;
+  reading_paused_ = false;
+  StartRead(&incoming_);
 }
 
 void RunStream::WriteLocked() {

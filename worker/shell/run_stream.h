@@ -1,6 +1,6 @@
 // One Run call, seen from the worker: gRPC's threads read plans from it into the step loop's inbox,
-// the step loop writes results to it. It reads no further while two plans wait for their results,
-// so a scheduler cannot flood the worker. Thread safe.
+// the step loop writes results to it. It reads no further while the results of two plans are not
+// yet written, so a scheduler that floods or does not read fills no memory. Thread safe.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -29,7 +29,8 @@ class RunStream final
   // Progress of loading; dropped when the scheduler does not read fast enough.
   void SendLoading(std::string_view phase, double fraction);
   void SendReady(const RankReady& ready);
-  void SendResult(const StepResult& result);
+  // Adds how full this rank's queues are.
+  void SendResult(StepResult result);
 
   // Ends the call with a status, after what was sent. The scheduler gives the epoch up.
   void End(const absl::Status& why);
@@ -47,6 +48,7 @@ class RunStream final
 
   absl::Status Handle(const internal::WorkerCommand& command);
   void Send(internal::WorkerReply reply);
+  void ReadOnLocked();
   void WriteLocked();
   void FinishLocked(const absl::Status& status);
 
@@ -58,7 +60,7 @@ class RunStream final
   mutable std::mutex mutex_;
   std::deque<internal::WorkerReply> unsent_;
   internal::WorkerReply outgoing_;
-  int unanswered_ = 0;  // plans without a result
+  int unanswered_ = 0;  // plans whose result is not written yet
   bool writing_ = false;
   bool reading_paused_ = false;
   bool finish_wanted_ = false;

@@ -133,7 +133,7 @@ void StepLoop::Handle(PlanArrived event) {
   checked_ = false;
   if (result.ok()) {
     ++steps_;
-    stream_->SendResult(*result);
+    stream_->SendResult(*std::move(result));
     return;
   }
   stream_->End(result.status());

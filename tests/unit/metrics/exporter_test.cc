@@ -118,6 +118,7 @@ SchedulerStats SomeScheduler() {
     rank_stats.pages.referenced_streaming = 2;
     rank_stats.pages.pending_free = 1;
     rank_stats.pages.page_bytes = 4096;
+    rank_stats.queues = {{"worker_inbox", 1, 256}};
     stats.ranks.push_back(rank_stats);
   }
   stats.queues = {{"inbox", 1, 100}};
@@ -149,6 +150,9 @@ TEST(Exporter, ServesTheSchedulersPage) {
   EXPECT_EQ(page.Value("headgate_last_step_phase_seconds{model_name=\"tiny\",phase=\"attention\"}"),
             0.25);
   EXPECT_EQ(page.Value("headgate_queue_limit{model_name=\"tiny\",queue=\"inbox\"}"), 100);
+  EXPECT_EQ(page.Value("headgate_queue_limit{model_name=\"tiny\",group=\"0\",rank=\"1\","
+                       "queue=\"worker_inbox\"}"),
+            256);
   EXPECT_EQ(page.types.at("headgate_step_seconds"), "histogram");
   EXPECT_EQ(page.types.at("headgate_kv_pages"), "gauge");
   ExpectCountersAreTotals(page);

@@ -72,6 +72,7 @@ StepResult SomeResult() {
                   .page_bytes = 4096};
   result.times = {absl::Milliseconds(5), absl::Microseconds(1500), absl::Milliseconds(2),
                   absl::Nanoseconds(77), absl::Microseconds(9)};
+  result.queues = {.inbox = 1, .inbox_limit = 256, .unsent_replies = 2, .unsent_replies_limit = 3};
   return result;
 }
 
@@ -270,6 +271,12 @@ TEST(Wire, RefusesBadResults) {
   wire = MakeWire<internal::StepResult>(SomeResult());
   wire.mutable_times()->set_dense_ns(-1);
   ExpectRefused(FromWire(wire).status(), "times");
+  wire = MakeWire<internal::StepResult>(SomeResult());
+  wire.mutable_queues()->set_inbox(257);
+  ExpectRefused(FromWire(wire).status(), "queues.inbox");
+  wire = MakeWire<internal::StepResult>(SomeResult());
+  wire.mutable_queues()->set_unsent_replies_limit(1);
+  ExpectRefused(FromWire(wire).status(), "queues.unsent_replies");
 }
 
 TEST(Wire, RefusesBadReady) {

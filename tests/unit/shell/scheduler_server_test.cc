@@ -189,6 +189,28 @@ TEST_F(SchedulerServerTest, GeneratesThroughTwoRanks) {
   EXPECT_EQ(unsent.limit, uint64_t{1} << 16);
 }
 
+TEST_F(SchedulerServerTest, TellsTheQueuesOfEveryRank) {
+  StartAll();
+  client_->Ask(1, {5, 6, 7}, 5);
+  ASSERT_TRUE(WaitFor([&] { return client_->finished(1); }));
+  ASSERT_TRUE(WaitFor([&] {
+    const SchedulerStats stats = server_->Stats();
+    return stats.ranks.size() == 2 && stats.ranks[1].queues.size() == 3;
+  }));
+  for (const RankStats& rank : server_->Stats().ranks) {
+    EXPECT_EQ(rank.queues[0].name, "unsent_plans");
+    EXPECT_GT(rank.queues[0].limit, 0u);
+    EXPECT_EQ(rank.queues[1].name, "worker_inbox");
+    EXPECT_EQ(rank.queues[1].size, 1u);
+    EXPECT_EQ(rank.queues[1].limit, 7u);
+    EXPECT_EQ(rank.queues[2].name, "worker_unsent_replies");
+    EXPECT_EQ(rank.queues[2].size, 2u);
+    EXPECT_EQ(rank.queues[2].limit, 3u);
+  }
+  for (auto& worker : workers_) worker->Stop();
+  EXPECT_TRUE(WaitFor([&] { return server_->Stats().ranks[0].queues.size() < 2; }));
+}
+
 TEST_F(SchedulerServerTest, OneStreamIsQuick) {
   StartAll();
   client_->Ask(1, {1}, 100);  // warm
