@@ -1,8 +1,8 @@
 // The small set of operations that every device implements. The CPU backend is the oracle for all
 // others: same names, same shapes, same order of operations.
 //
-// One step thread calls a backend. Operations may run asynchronously in call order; Synchronize()
-// waits for them. Shapes in comments: M = rows of the batch, H = hidden, D = head_dim.
+// One step thread calls a backend. Operations may run asynchronously in call order; Read waits for
+// them. Shapes in comments: M = rows of the batch, H = hidden, D = head_dim.
 #pragma once
 
 #include <cstdint>
@@ -19,10 +19,15 @@
 #include "base/step.h"
 #include "kvstore/kv_layout.h"
 #include "kvstore/page_store.h"
+#include "worker/collective/collective.h"
 
 namespace headgate {
 
-// A dense row-major view of device memory. Does not own it. CPU activations are fp32.
+// What activations are for. A device may keep operands of multiplications in a narrower type (the
+// CPU: fp32, CUDA: bf16); sums over layers and logits are fp32 everywhere.
+enum class TensorUse : uint8_t { kSum, kOperand };
+
+// A dense row-major view of device memory. Does not own it.
 struct Tensor {
   void* data = nullptr;
   DType dtype = DType::kF32;
@@ -82,18 +87,32 @@ class Backend {
 
   // --- Start-up -----------------------------------------------------------------------------
   // Memory for activations, alive as long as the backend. RESOURCE_EXHAUSTED when there is none.
-  virtual absl::StatusOr<Tensor> Allocate(int64_t rows, int64_t cols) = 0;
+  virtual absl::StatusOr<Tensor> Allocate(int64_t rows, int64_t cols, TensorUse use) = 0;
   // Converts and lays out a weight matrix. INVALID_ARGUMENT when `format` does not fit its shape.
   virtual absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(const HostMatrix& matrix,
                                                              WeightFormat format) = 0;
   // A small fp32 vector (norm weight, bias, rope frequencies) in device memory.
   virtual absl::StatusOr<std::span<const float>> Upload(std::span<const float> values) = 0;
+  // Device memory that pages may take when the operator says nothing, `ranks` ranks sharing the
+  // machine. Asked for when everything else is allocated.
+  virtual int64_t PageMemoryBytes(int ranks) const = 0;
   // Memory for `pages` pages of `layout`; page id p begins at byte p * page_bytes.
+  // RESOURCE_EXHAUSTED when there is none.
   virtual absl::Status CreatePages(const KvLayout& layout, uint32_t pages) = 0;
 
+  // --- The group ----------------------------------------------------------------------------
+  // The peers that AllReduceSum sums with until the next call; null: none. All ranks call it
+  // together. Errors: the collective's.
+  virtual absl::Status Connect(Collective* peers) = 0;
+  // values := sum over ranks, the same bits on every rank. Errors: the collective's.
+  virtual absl::Status AllReduceSum(Tensor values) = 0;
+
   // --- One step -----------------------------------------------------------------------------
-  // out[m] = table[tokens[m]]                                               out [M, H]
-  virtual void Embed(const PackedMatrix& table, std::span<const TokenId> tokens, Tensor out) = 0;
+  // The rows that the operations below work on until the next call. Both live as long; `store` has
+  // begun the step. Null: AttendAndAppend is not called.
+  virtual void BeginStep(const Batch& batch, const PageStore* store) = 0;
+  // out[m] = table[batch.tokens[m]]                                         out [M, H]
+  virtual void Embed(const PackedMatrix& table, Tensor out) = 0;
   // out = x / sqrt(mean(x^2) + eps) * weight, over the columns              x, out [M, H]
   virtual void RmsNorm(Tensor x, std::span<const float> weight, float eps, Tensor out) = 0;
   // residual += delta; out = RmsNorm(residual)                              all [M, H]
@@ -105,16 +124,14 @@ class Backend {
   virtual void HeadNorm(Tensor x, int64_t begin, int64_t heads, std::span<const float> weight,
                         float eps) = 0;
   // Rotates `heads` heads of D columns from column `begin` on, half-split (NeoX) order, by
-  // positions * inv_freq [D / 2].
-  virtual void Rope(Tensor x, int64_t begin, int64_t heads, std::span<const int32_t> positions,
-                    std::span<const float> inv_freq) = 0;
+  // batch.positions * inv_freq [D / 2].
+  virtual void Rope(Tensor x, int64_t begin, int64_t heads, std::span<const float> inv_freq) = 0;
   // For every row m and head: attention over Vis (kvstore/visibility.h), scale 1/sqrt(D), reading
   // earlier positions from pages and the chunk's own from `qkv`; then writes the chunk's K and V to
   // the pages where a later query can still see them.
   // qkv [M, (heads + 2 * kv_heads) * D]: q heads, k heads, v heads. out [M, heads * D]. Query head
   // i reads kv head i / (heads / kv_heads).
-  virtual void AttendAndAppend(int64_t layer, const Batch& batch, const PageStore& store,
-                               Tensor qkv, int64_t heads, Tensor out) = 0;
+  virtual void AttendAndAppend(int64_t layer, Tensor qkv, int64_t heads, Tensor out) = 0;
   // out = silu(gate) * up                        gate_up [M, 2 I] (gate first), out [M, I]
   virtual void SiluMul(Tensor gate_up, Tensor out) = 0;
   // residual += delta                                                       both [M, H]
@@ -122,7 +139,9 @@ class Backend {
   // out[i] = x[rows[i]]
   virtual void GatherRows(Tensor x, std::span<const int32_t> rows, Tensor out) = 0;
 
-  virtual void Synchronize() = 0;
+  // Waits for the operations so far. The values, row by row, in host memory until the next Read.
+  // REQUIRES: an fp32 tensor.
+  virtual std::span<const float> Read(Tensor values) = 0;
 };
 
 }  // namespace headgate

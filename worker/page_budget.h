@@ -1,10 +1,7 @@
-// How many pages a rank gets: what the operator says, or a share of the memory that is free. Reads
-// /proc and cgroup files; any thread.
+// How many pages a rank gets: what the operator says, or what the device can spare. Pure.
 #pragma once
 
 #include <cstdint>
-#include <optional>
-#include <string>
 
 #include "absl/status/statusor.h"
 #include "kvstore/kv_layout.h"
@@ -13,14 +10,11 @@ namespace headgate {
 
 struct PageBudget {
   uint32_t pages = 0;        // wins; 0 = from memory_bytes
-  int64_t memory_bytes = 0;  // 0 = a quarter of the memory that is free, shared by the ranks
+  int64_t memory_bytes = 0;  // 0 = Backend::PageMemoryBytes
 };
 
 // INVALID_ARGUMENT when not even one page for every row fits.
-absl::StatusOr<uint32_t> CountPages(const PageBudget& budget, const KvLayout& layout, int ranks);
-
-// Bytes that this process may still take: the lower of what the machine (MemAvailable of
-// <root>/proc/meminfo) and the cgroup (<root>/sys/fs/cgroup/memory.{max,current}) leave.
-std::optional<int64_t> FreeMemoryBytes(const std::string& root = "");
+absl::StatusOr<uint32_t> CountPages(const PageBudget& budget, const KvLayout& layout,
+                                    int64_t default_bytes);
 
 }  // namespace headgate

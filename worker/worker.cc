@@ -34,6 +34,7 @@ absl::Status Worker::BeginEpoch(Epoch epoch, std::unique_ptr<Collective> collect
     return absl::FailedPreconditionError(
         "worker: rank 0 has another model, policy or option; start all ranks alike");
   }
+  RETURN_IF_ERROR(backend_->Connect(collective.get()));
   collective_ = std::move(collective);
   epoch_ = epoch;
   return absl::OkStatus();
@@ -42,8 +43,13 @@ absl::Status Worker::BeginEpoch(Epoch epoch, std::unique_ptr<Collective> collect
 void Worker::EndEpoch() {
   store_->Clear();
   sequences_->Clear();
-  collective_.reset();
+  LeaveGroup();
   last_step_ = 0;
+}
+
+void Worker::LeaveGroup() {
+  backend_->Connect(nullptr).IgnoreError();
+  collective_.reset();
 }
 
 absl::StatusOr<StepResult> Worker::Step(const StepPlan& plan) {
@@ -60,7 +66,7 @@ absl::StatusOr<StepResult> Worker::Step(const StepPlan& plan) {
   absl::Status done = Apply(plan);
   if (done.ok() && !plan.chunks.empty()) done = Compute(plan, result);
   if (!done.ok()) {
-    collective_.reset();  // the ranks may no longer be in step: peers hear of it, the epoch is over
+    LeaveGroup();  // the ranks may no longer be in step: peers hear of it, the epoch is over
     return done;
   }
 #ifndef NDEBUG
@@ -92,7 +98,7 @@ absl::Status Worker::Apply(const StepPlan& plan) {
 
 absl::Status Worker::Compute(const StepPlan& plan, StepResult& result) {
   const Batch batch = sequences_->BuildBatch(plan);
-  absl::Status status = transformer_->Forward(batch, *store_, *collective_);
+  absl::Status status = transformer_->Forward(batch, *store_);
   if (!status.ok()) {
     store_->Abort();
     return status;

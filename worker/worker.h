@@ -105,6 +105,7 @@ class Worker {
   absl::StatusOr<PolicyBundle> LoadPolicy() const;
   absl::Status LimitPositions();
   std::string Agreement() const;
+  void LeaveGroup();
   absl::Status Apply(const StepPlan& plan);
   absl::Status Compute(const StepPlan& plan, StepResult& result);
   absl::Status FillOutputs(const StepPlan& plan, const Batch& batch, StepResult& result);

@@ -108,7 +108,8 @@ absl::Status Worker::Load(const Progress& progress) {
                    Transformer::Create(shape_, std::move(shard), std::move(loaded.weights),
                                        options_.step_tokens_max, *backend_));
   // Last, so that a share of the free memory is a share of what is left.
-  ASSIGN_OR_RETURN(pages_total_, CountPages(options_.pages, layout, options_.ranks));
+  ASSIGN_OR_RETURN(pages_total_,
+                   CountPages(options_.pages, layout, backend_->PageMemoryBytes(options_.ranks)));
   RETURN_IF_ERROR(backend_->CreatePages(layout, pages_total_));
   ASSIGN_OR_RETURN(store_, PageStore::Create(layout, pages_total_));
   sequences_ = std::make_unique<SequenceTable>(

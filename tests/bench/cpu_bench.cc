@@ -57,14 +57,14 @@ class Bench {
     head_ = Pack(kVocab, kHidden, WeightFormat::kInt8);
     norm_ = backend_->Upload(std::vector<float>(kHidden, 1.0f)).value();
     for (int i = 0; i < kHeadDim / 2; ++i) inv_freq_.push_back(1.0f / static_cast<float>(1 + i));
-    residual_ = backend_->Allocate(kRowsMax, kHidden).value();
-    hidden_ = backend_->Allocate(kRowsMax, kHidden).value();
-    delta_ = backend_->Allocate(kRowsMax, kHidden).value();
-    qkv_ = backend_->Allocate(kRowsMax, kQkv).value();
-    attended_ = backend_->Allocate(kRowsMax, kHeads * kHeadDim).value();
-    gate_up_ = backend_->Allocate(kRowsMax, 2 * kIntermediate).value();
-    inner_ = backend_->Allocate(kRowsMax, kIntermediate).value();
-    logits_ = backend_->Allocate(8, kVocab).value();
+    residual_ = backend_->Allocate(kRowsMax, kHidden, TensorUse::kSum).value();
+    hidden_ = backend_->Allocate(kRowsMax, kHidden, TensorUse::kSum).value();
+    delta_ = backend_->Allocate(kRowsMax, kHidden, TensorUse::kSum).value();
+    qkv_ = backend_->Allocate(kRowsMax, kQkv, TensorUse::kSum).value();
+    attended_ = backend_->Allocate(kRowsMax, kHeads * kHeadDim, TensorUse::kSum).value();
+    gate_up_ = backend_->Allocate(kRowsMax, 2 * kIntermediate, TensorUse::kSum).value();
+    inner_ = backend_->Allocate(kRowsMax, kIntermediate, TensorUse::kSum).value();
+    logits_ = backend_->Allocate(8, kVocab, TensorUse::kSum).value();
     std::printf("%s\n", backend_->Describe().c_str());
   }
 
@@ -86,8 +86,8 @@ class Bench {
       const auto w = Pack(c.outputs, c.inputs, c.format);
       for (int64_t rows : {1, 8, 64, 512}) {
         if (c.outputs == kVocab && rows > 64) continue;
-        const auto x = backend_->Allocate(rows, c.inputs).value();
-        const auto out = backend_->Allocate(rows, c.outputs).value();
+        const auto x = backend_->Allocate(rows, c.inputs, TensorUse::kSum).value();
+        const auto out = backend_->Allocate(rows, c.outputs, TensorUse::kSum).value();
         std::fill_n(x.f32(), rows * c.inputs, 0.5f);
         const double time = Median([&] { backend_->MatMul(x, *w, {}, out); });
         std::printf("%-26s M=%-4ld %9.1f us %8.1f GMAC/s %6.1f GB/s\n", c.name,
@@ -211,14 +211,15 @@ class Bench {
     const Tensor residual = residual_.Rows(rows), hidden = hidden_.Rows(rows);
     const Tensor delta = delta_.Rows(rows), qkv = qkv_.Rows(rows);
     const Tensor attended = attended_.Rows(rows), inner = inner_.Rows(rows);
-    backend_->Embed(*head_, batch.tokens, residual);
+    backend_->BeginStep(batch, store_.get());
+    backend_->Embed(*head_, residual);
     backend_->RmsNorm(residual, norm_, 1e-5f, hidden);
     for (int64_t i = 0; i < kLayers; ++i) {
       const Layer& layer = layers_[static_cast<size_t>(i)];
       backend_->MatMul(hidden, *layer.qkv, {}, qkv);
-      backend_->Rope(qkv, 0, kHeads + kKvHeads, batch.positions, inv_freq_);
+      backend_->Rope(qkv, 0, kHeads + kKvHeads, inv_freq_);
       const double start = Now();
-      backend_->AttendAndAppend(i, batch, *store_, qkv, kHeads, attended);
+      backend_->AttendAndAppend(i, qkv, kHeads, attended);
       attention_ += Now() - start;
       backend_->MatMul(attended, *layer.o, {}, delta);
       backend_->AddRmsNorm(residual, delta, norm_, 1e-5f, hidden);

@@ -11,6 +11,7 @@
 #include "base/status_macros.h"
 #include "worker/cpu/aligned_buffer.h"
 #include "worker/cpu/attention.h"
+#include "worker/cpu/free_memory.h"
 #include "worker/cpu/kernel_table.h"
 #include "worker/cpu/packed_panels.h"
 #include "worker/cpu/rope_table.h"
@@ -26,27 +27,30 @@ class CpuBackend final : public Backend {
   CpuBackend(int threads, IsaLevel level);
 
   std::string Describe() const override;
-  absl::StatusOr<Tensor> Allocate(int64_t rows, int64_t cols) override;
+  absl::StatusOr<Tensor> Allocate(int64_t rows, int64_t cols, TensorUse use) override;
   absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(const HostMatrix& matrix,
                                                      WeightFormat format) override;
   absl::StatusOr<std::span<const float>> Upload(std::span<const float> values) override;
+  int64_t PageMemoryBytes(int ranks) const override;
   absl::Status CreatePages(const KvLayout& layout, uint32_t pages) override;
 
-  void Embed(const PackedMatrix& table, std::span<const TokenId> tokens, Tensor out) override;
+  absl::Status Connect(Collective* peers) override;
+  absl::Status AllReduceSum(Tensor values) override;
+
+  void BeginStep(const Batch& batch, const PageStore* store) override;
+  void Embed(const PackedMatrix& table, Tensor out) override;
   void RmsNorm(Tensor x, std::span<const float> weight, float eps, Tensor out) override;
   void AddRmsNorm(Tensor residual, Tensor delta, std::span<const float> weight, float eps,
                   Tensor out) override;
   void MatMul(Tensor x, const PackedMatrix& w, std::span<const float> bias, Tensor out) override;
   void HeadNorm(Tensor x, int64_t begin, int64_t heads, std::span<const float> weight,
                 float eps) override;
-  void Rope(Tensor x, int64_t begin, int64_t heads, std::span<const int32_t> positions,
-            std::span<const float> inv_freq) override;
-  void AttendAndAppend(int64_t layer, const Batch& batch, const PageStore& store, Tensor qkv,
-                       int64_t heads, Tensor out) override;
+  void Rope(Tensor x, int64_t begin, int64_t heads, std::span<const float> inv_freq) override;
+  void AttendAndAppend(int64_t layer, Tensor qkv, int64_t heads, Tensor out) override;
   void SiluMul(Tensor gate_up, Tensor out) override;
   void Add(Tensor residual, Tensor delta) override;
   void GatherRows(Tensor x, std::span<const int32_t> rows, Tensor out) override;
-  void Synchronize() override {}
+  std::span<const float> Read(Tensor values) override;
 
  private:
   // Calls body(row) for every row; several threads when there is enough to do.
@@ -61,6 +65,10 @@ class CpuBackend final : public Backend {
   WeightMemory weight_memory_;
   std::vector<AlignedBuffer> matmul_scratch_;  // one per thread
   std::deque<AlignedBuffer> owned_;            // of Allocate and Upload
+
+  Collective* peers_ = nullptr;
+  const Batch* batch_ = nullptr;  // of the step
+  const PageStore* store_ = nullptr;
 };
 
 CpuBackend::CpuBackend(int threads, IsaLevel level)
@@ -81,7 +89,7 @@ std::string CpuBackend::Describe() const {
                       pool_.threads() == 1 ? "" : "s");
 }
 
-absl::StatusOr<Tensor> CpuBackend::Allocate(int64_t rows, int64_t cols) {
+absl::StatusOr<Tensor> CpuBackend::Allocate(int64_t rows, int64_t cols, TensorUse) {
   constexpr int64_t kLargest = int64_t{1} << 31;
   if (!(rows >= 0 && rows <= kLargest) || !(cols >= 0 && cols <= kLargest / 4)) {
     return absl::InvalidArgumentError(
@@ -108,8 +116,29 @@ absl::StatusOr<std::span<const float>> CpuBackend::Upload(std::span<const float>
   return std::span<const float>(data, values.size());
 }
 
+int64_t CpuBackend::PageMemoryBytes(int ranks) const {
+  constexpr int64_t kFreeMemoryShare = 4;  // a quarter: the machine is shared with other programs
+  constexpr int64_t kFallbackBytes = int64_t{256} << 20;  // where the machine does not say
+  return FreeMemoryBytes().value_or(kFallbackBytes) / kFreeMemoryShare / ranks;
+}
+
 absl::Status CpuBackend::CreatePages(const KvLayout& layout, uint32_t pages) {
   return attention_.CreatePages(layout, pages);
+}
+
+absl::Status CpuBackend::Connect(Collective* peers) {
+  peers_ = peers;
+  return absl::OkStatus();
+}
+
+absl::Status CpuBackend::AllReduceSum(Tensor values) {
+  CHECK(peers_ != nullptr) << "AllReduceSum without peers";
+  return peers_->AllReduceSum({values.f32(), static_cast<size_t>(values.rows * values.cols)});
+}
+
+void CpuBackend::BeginStep(const Batch& batch, const PageStore* store) {
+  batch_ = &batch;
+  store_ = store;
 }
 
 void CpuBackend::ForRows(int64_t rows, int64_t cols, absl::FunctionRef<void(int64_t)> body) {
@@ -120,7 +149,8 @@ void CpuBackend::ForRows(int64_t rows, int64_t cols, absl::FunctionRef<void(int6
   });
 }
 
-void CpuBackend::Embed(const PackedMatrix& table, std::span<const TokenId> tokens, Tensor out) {
+void CpuBackend::Embed(const PackedMatrix& table, Tensor out) {
+  const std::vector<TokenId>& tokens = batch_->tokens;
   const auto& panels = static_cast<const PackedPanels&>(table);  // made by Pack
   CHECK_EQ(out.cols, panels.inputs()) << "Embed";
   CHECK_EQ(out.rows, static_cast<int64_t>(tokens.size())) << "Embed";
@@ -189,8 +219,8 @@ void CpuBackend::HeadNorm(Tensor x, int64_t begin, int64_t heads, std::span<cons
   });
 }
 
-void CpuBackend::Rope(Tensor x, int64_t begin, int64_t heads, std::span<const int32_t> positions,
-                      std::span<const float> inv_freq) {
+void CpuBackend::Rope(Tensor x, int64_t begin, int64_t heads, std::span<const float> inv_freq) {
+  const std::vector<int32_t>& positions = batch_->positions;
   const int64_t half = static_cast<int64_t>(inv_freq.size());
   CHECK(begin >= 0 && heads >= 0 && begin + heads * half * 2 <= x.cols &&
         static_cast<int64_t>(positions.size()) == x.rows)
@@ -204,9 +234,8 @@ void CpuBackend::Rope(Tensor x, int64_t begin, int64_t heads, std::span<const in
   });
 }
 
-void CpuBackend::AttendAndAppend(int64_t layer, const Batch& batch, const PageStore& store,
-                                 Tensor qkv, int64_t heads, Tensor out) {
-  attention_.Run(layer, batch, store, qkv, heads, out);
+void CpuBackend::AttendAndAppend(int64_t layer, Tensor qkv, int64_t heads, Tensor out) {
+  attention_.Run(layer, *batch_, *store_, qkv, heads, out);
 }
 
 void CpuBackend::SiluMul(Tensor gate_up, Tensor out) {
@@ -231,6 +260,10 @@ void CpuBackend::GatherRows(Tensor x, std::span<const int32_t> rows, Tensor out)
     CHECK(from >= 0 && from < x.rows) << "GatherRows: row " << from;
     std::copy_n(x.f32() + from * x.cols, x.cols, out.f32() + r * x.cols);
   }
+}
+
+std::span<const float> CpuBackend::Read(Tensor values) {
+  return {values.f32(), static_cast<size_t>(values.rows * values.cols)};
 }
 
 }  // namespace

@@ -58,15 +58,21 @@ absl::Status Transformer::Allocate(int64_t step_tokens_max) {
     Tensor& tensor;
     int64_t rows;
     int64_t cols;
+    TensorUse use;
   } buffers[] = {
-      {residual_, step_tokens_max, hidden},     {normed_, step_tokens_max, hidden},
-      {delta_, step_tokens_max, hidden},        {qkv_, step_tokens_max, qkv_cols},
-      {attended_, step_tokens_max, query_cols}, {gate_up_, step_tokens_max, 2 * inner},
-      {hidden_, step_tokens_max, inner},        {picked_, kLogitRowsMax, hidden},
-      {picked_normed_, kLogitRowsMax, hidden},  {logits_, kLogitRowsMax, own_vocab},
+      {residual_, step_tokens_max, hidden, TensorUse::kSum},
+      {normed_, step_tokens_max, hidden, TensorUse::kOperand},
+      {delta_, step_tokens_max, hidden, TensorUse::kOperand},
+      {qkv_, step_tokens_max, qkv_cols, TensorUse::kOperand},
+      {attended_, step_tokens_max, query_cols, TensorUse::kOperand},
+      {gate_up_, step_tokens_max, 2 * inner, TensorUse::kOperand},
+      {hidden_, step_tokens_max, inner, TensorUse::kOperand},
+      {picked_, kLogitRowsMax, hidden, TensorUse::kSum},
+      {picked_normed_, kLogitRowsMax, hidden, TensorUse::kOperand},
+      {logits_, kLogitRowsMax, own_vocab, TensorUse::kSum},
   };
   for (const auto& buffer : buffers) {
-    ASSIGN_OR_RETURN(buffer.tensor, backend_.Allocate(buffer.rows, buffer.cols));
+    ASSIGN_OR_RETURN(buffer.tensor, backend_.Allocate(buffer.rows, buffer.cols, buffer.use));
   }
   if (shard_.ranks > 1 && shard_.rank == 0) {
     gathered_.resize(static_cast<size_t>(kLogitRowsMax * shape_.vocab));
@@ -75,8 +81,7 @@ absl::Status Transformer::Allocate(int64_t step_tokens_max) {
   return absl::OkStatus();
 }
 
-absl::Status Transformer::Forward(const Batch& batch, const PageStore& store,
-                                  Collective& collective) {
+absl::Status Transformer::Forward(const Batch& batch, const PageStore& store) {
   const int64_t rows = batch.rows();
   CHECK(1 <= rows && rows <= residual_.rows) << "a batch of " << rows << " rows";
   const float eps = static_cast<float>(shape_.rms_norm_eps);
@@ -85,17 +90,18 @@ absl::Status Transformer::Forward(const Batch& batch, const PageStore& store,
   const Tensor delta = delta_.Rows(rows);
   const Tensor gate_up = gate_up_.Rows(rows);
   const Tensor hidden = hidden_.Rows(rows);
-  backend_.Embed(*weights_.embedding, batch.tokens, residual);
+  backend_.BeginStep(batch, &store);
+  backend_.Embed(*weights_.embedding, residual);
   backend_.RmsNorm(residual, weights_.layers[0].attention_norm, eps, normed);
   for (int64_t l = 0; l < shape_.layers; ++l) {
     const LayerWeights& layer = weights_.layers[static_cast<size_t>(l)];
-    Attention(l, batch, store);
-    RETURN_IF_ERROR(SumOverRanks(delta, collective));
+    Attention(l, rows);
+    RETURN_IF_ERROR(SumOverRanks(delta));
     backend_.AddRmsNorm(residual, delta, layer.mlp_norm, eps, normed);
     Multiply(normed, *layer.gate_up, layer.gate_up_bias, gate_up);
     backend_.SiluMul(gate_up, hidden);
     Multiply(hidden, *layer.down, layer.down_bias, delta);
-    RETURN_IF_ERROR(SumOverRanks(delta, collective));
+    RETURN_IF_ERROR(SumOverRanks(delta));
     if (l + 1 == shape_.layers) break;
     backend_.AddRmsNorm(residual, delta, weights_.layers[static_cast<size_t>(l + 1)].attention_norm,
                         eps, normed);
@@ -105,9 +111,8 @@ absl::Status Transformer::Forward(const Batch& batch, const PageStore& store,
 }
 
 // delta := this rank's heads' part of the attention block of `normed`.
-void Transformer::Attention(int64_t l, const Batch& batch, const PageStore& store) {
+void Transformer::Attention(int64_t l, int64_t rows) {
   const LayerWeights& layer = weights_.layers[static_cast<size_t>(l)];
-  const int64_t rows = batch.rows();
   const float eps = static_cast<float>(shape_.rms_norm_eps);
   const int64_t heads = layer.kv_heads * shape_.group_size();
   const Tensor qkv = View(qkv_, rows, (heads + 2 * layer.kv_heads) * shape_.head_dim);
@@ -120,8 +125,8 @@ void Transformer::Attention(int64_t l, const Batch& batch, const PageStore& stor
   {
     const Stopwatch watch(times_.attention);
     // Queries and keys lie side by side.
-    backend_.Rope(qkv, 0, heads + layer.kv_heads, batch.positions, weights_.inv_freq);
-    backend_.AttendAndAppend(l, batch, store, qkv, heads, attended);
+    backend_.Rope(qkv, 0, heads + layer.kv_heads, weights_.inv_freq);
+    backend_.AttendAndAppend(l, qkv, heads, attended);
   }
   Multiply(attended, *layer.output, layer.output_bias, delta_.Rows(rows));
 }
@@ -136,20 +141,19 @@ absl::StatusOr<std::span<const float>> Transformer::Logits(std::span<const int32
   backend_.GatherRows(residual_, rows, picked);
   backend_.RmsNorm(picked, weights_.final_norm, static_cast<float>(shape_.rms_norm_eps), normed);
   Multiply(normed, weights_.output_head(), {}, logits);
-  backend_.Synchronize();
-  if (shard_.ranks > 1) return GatherVocab(logits, collective);
-  return std::span<const float>(logits.f32(), static_cast<size_t>(count * shape_.vocab));
+  const std::span<const float> values = backend_.Read(logits);
+  if (shard_.ranks == 1) return values;
+  return GatherVocab(values, count, collective);
 }
 
 // Every rank has all rows of its part of the vocabulary; rank 0 makes whole rows of them.
-absl::StatusOr<std::span<const float>> Transformer::GatherVocab(Tensor logits,
+absl::StatusOr<std::span<const float>> Transformer::GatherVocab(std::span<const float> logits,
+                                                                int64_t rows,
                                                                 Collective& collective) {
   const Stopwatch watch(times_.collective);
-  const int64_t rows = logits.rows;
   std::vector<int64_t> counts;
   for (const Span& part : shard_.vocab) counts.push_back(rows * part.size());
-  RETURN_IF_ERROR(collective.GatherToRoot({logits.f32(), static_cast<size_t>(rows * logits.cols)},
-                                          counts, gathered_));
+  RETURN_IF_ERROR(collective.GatherToRoot(logits, counts, gathered_));
   if (shard_.rank != 0) return std::span<const float>();
   const float* from = gathered_.data();
   for (const Span& part : shard_.vocab) {
@@ -160,11 +164,10 @@ absl::StatusOr<std::span<const float>> Transformer::GatherVocab(Tensor logits,
   return std::span<const float>(whole_).first(static_cast<size_t>(rows * shape_.vocab));
 }
 
-absl::Status Transformer::SumOverRanks(Tensor values, Collective& collective) {
+absl::Status Transformer::SumOverRanks(Tensor values) {
   if (shard_.ranks == 1) return absl::OkStatus();
-  backend_.Synchronize();
   const Stopwatch watch(times_.collective);
-  return collective.AllReduceSum({values.f32(), static_cast<size_t>(values.rows * values.cols)});
+  return backend_.AllReduceSum(values);
 }
 
 void Transformer::Multiply(Tensor x, const PackedMatrix& w, std::span<const float> bias,

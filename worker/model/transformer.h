@@ -34,8 +34,8 @@ class Transformer {
 
   // Runs all layers; writes the batch's keys and values to the pages of `store`. The hidden states
   // stay inside for Logits. REQUIRES: batch.rows() in [1, step_tokens_max]. Errors: the
-  // collective's.
-  absl::Status Forward(const Batch& batch, const PageStore& store, Collective& collective);
+  // collective's that the backend is connected to.
+  absl::Status Forward(const Batch& batch, const PageStore& store);
 
   // Logits of some rows of the last batch: on rank 0 [rows.size(), vocab], valid until the next
   // call; empty on the others. All ranks call it. REQUIRES: at most kLogitRowsMax rows.
@@ -49,9 +49,10 @@ class Transformer {
   Transformer(const ModelShape& shape, RankShard shard, ModelWeights weights, Backend& backend);
 
   absl::Status Allocate(int64_t step_tokens_max);
-  void Attention(int64_t layer, const Batch& batch, const PageStore& store);
-  absl::Status SumOverRanks(Tensor values, Collective& collective);
-  absl::StatusOr<std::span<const float>> GatherVocab(Tensor logits, Collective& collective);
+  void Attention(int64_t layer, int64_t rows);
+  absl::Status SumOverRanks(Tensor values);
+  absl::StatusOr<std::span<const float>> GatherVocab(std::span<const float> logits, int64_t rows,
+                                                     Collective& collective);
   void Multiply(Tensor x, const PackedMatrix& w, std::span<const float> bias, Tensor out);
 
   const ModelShape shape_;

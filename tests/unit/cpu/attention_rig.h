@@ -65,8 +65,8 @@ class AttentionRig {
     batch.positions.resize(batch.tokens.size());
     ASSERT_TRUE(store_->BeginStep(chunks).ok());
     std::vector<float> out(static_cast<size_t>(batch.rows() * out_cols()));
-    backend_->AttendAndAppend(1, batch, *store_,
-                              {qkv.data(), DType::kF32, batch.rows(), qkv_cols()}, spec_.heads,
+    backend_->BeginStep(batch, store_.get());
+    backend_->AttendAndAppend(1, {qkv.data(), DType::kF32, batch.rows(), qkv_cols()}, spec_.heads,
                               {out.data(), DType::kF32, batch.rows(), out_cols()});
     store_->Commit();
     const float* from = out.data();

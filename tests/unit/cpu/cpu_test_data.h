@@ -51,12 +51,18 @@ inline HostMatrix MatrixOf(const std::vector<float>& values, int64_t rows, int64
   return {reinterpret_cast<const std::byte*>(values.data()), DType::kF32, rows, cols, cols};
 }
 
+inline Batch BatchOf(std::vector<TokenId> tokens, std::vector<int32_t> positions = {}) {
+  return {std::move(tokens), std::move(positions), {}};
+}
+
 // Weights as the backend holds them, by embedding every row.
 inline std::vector<float> Unpack(Backend& backend, const PackedMatrix& matrix) {
   std::vector<TokenId> tokens;
   for (int64_t i = 0; i < matrix.outputs(); ++i) tokens.push_back(static_cast<TokenId>(i));
   std::vector<float> values(static_cast<size_t>(matrix.outputs() * matrix.inputs()));
-  backend.Embed(matrix, tokens, View(values, matrix.outputs()));
+  const Batch batch = BatchOf(std::move(tokens));
+  backend.BeginStep(batch, nullptr);
+  backend.Embed(matrix, View(values, matrix.outputs()));
   return values;
 }
 

@@ -120,7 +120,9 @@ TEST_P(MatMulTest, NoRowsWritesNothing) {
   const auto weights = RandomFloats(32 * 16, 1);
   const auto packed = backend->Pack(MatrixOf(weights, 16, 32), WeightFormat::kInt4).value();
   backend->MatMul({nullptr, DType::kF32, 0, 32}, *packed, {}, {nullptr, DType::kF32, 0, 16});
-  backend->Embed(*packed, {}, {nullptr, DType::kF32, 0, 32});
+  const Batch none;
+  backend->BeginStep(none, nullptr);
+  backend->Embed(*packed, {nullptr, DType::kF32, 0, 32});
 }
 
 TEST(MatMulLevelsTest, LevelsBelowAmxAgreeBitByBit) {

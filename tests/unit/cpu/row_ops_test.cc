@@ -74,10 +74,12 @@ TEST_P(RowOpsTest, RopeRotatesHalves) {
       inv_freq.push_back(std::pow(1e4f, -static_cast<float>(i) / static_cast<float>(half)));
     }
     const std::vector<int32_t> positions = {0, 1, 77, 8191};
+    const Batch batch = BatchOf({}, positions);
+    backend->BeginStep(batch, nullptr);
     const int64_t cols = 3 + 2 * half * 2;
     auto x = RandomFloats(static_cast<size_t>(4 * cols), 1);
     const auto before = x;
-    backend->Rope(View(x, 4), 3, 2, positions, inv_freq);
+    backend->Rope(View(x, 4), 3, 2, inv_freq);
     for (int64_t r = 0; r < 4; ++r) {
       for (int64_t c = 0; c < 3; ++c) EXPECT_EQ(x[r * cols + c], before[r * cols + c]);
       for (int64_t h = 0; h < 2; ++h) {
@@ -99,9 +101,12 @@ TEST_P(RowOpsTest, RopeFollowsItsArguments) {
   const auto start = RandomFloats(8, 1);
   std::vector<float> freq = {1.0f, 0.1f, 0.2f, 0.3f}, other = {1.0f, 0.1f, 0.2f, 0.4f};
   auto x = start, y = start, z = start;
-  backend->Rope(View(x, 1), 0, 1, std::vector<int32_t>{5}, freq);
-  backend->Rope(View(y, 1), 0, 1, std::vector<int32_t>{6}, freq);
-  backend->Rope(View(z, 1), 0, 1, std::vector<int32_t>{6}, other);
+  const Batch at_5 = BatchOf({}, {5}), at_6 = BatchOf({}, {6});
+  backend->BeginStep(at_5, nullptr);
+  backend->Rope(View(x, 1), 0, 1, freq);
+  backend->BeginStep(at_6, nullptr);
+  backend->Rope(View(y, 1), 0, 1, freq);
+  backend->Rope(View(z, 1), 0, 1, other);
   EXPECT_FALSE(SameBits(x, y));
   EXPECT_FALSE(SameBits(y, z));
 }
@@ -159,7 +164,7 @@ TEST(CpuBackendTest, OptionsAreChecked) {
             absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(MakeCpuBackend({.threads = 1, .isa_max = IsaLevel::kScalar}).value()->Describe(),
             "cpu, scalar, 1 thread");
-  EXPECT_EQ(NewBackend(IsaLevel::kScalar)->Allocate(-1, 4).status().code(),
+  EXPECT_EQ(NewBackend(IsaLevel::kScalar)->Allocate(-1, 4, TensorUse::kSum).status().code(),
             absl::StatusCode::kInvalidArgument);
 }
 

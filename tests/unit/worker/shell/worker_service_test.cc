@@ -5,10 +5,12 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/synchronization/notification.h"
@@ -24,9 +26,9 @@ namespace {
 // What a scheduler does with one rank, synchronously.
 class Link {
  public:
-  explicit Link(const std::string& address)
-      : stub_(internal::Worker::NewStub(
-            grpc::CreateChannel(address, grpc::InsecureChannelCredentials()))) {
+  explicit Link(const std::string& address, const grpc::ChannelArguments& arguments = {})
+      : stub_(internal::Worker::NewStub(grpc::CreateCustomChannel(
+            address, grpc::InsecureChannelCredentials(), arguments))) {
     context_.set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(60)));
     stream_ = stub_->Run(&context_);
   }
@@ -228,6 +230,38 @@ TEST_F(WorkerServiceTest, ALostSchedulerFreesEverything) {
   const auto result = link.ReadResult();
   ASSERT_TRUE(result.has_value());
   EXPECT_EQ(result->pages.free, result->pages.total);
+}
+
+// Results that nobody reads must not pile up: the worker takes no further plan.
+TEST_F(WorkerServiceTest, ASchedulerThatDoesNotReadStopsTheSteps) {
+  constexpr int kPlans = 30'000;
+  auto service = StartService(Options("w"));
+  grpc::ChannelArguments small_window;
+  small_window.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  small_window.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 1 << 16);
+  Link link(Address("w"), small_window);
+  link.SendInit(1);
+  ASSERT_TRUE(link.ReadReady().has_value());
+  std::thread writer([&link] {
+    StepPlan plan = EmptyPlan(1);
+    for (; plan.step <= kPlans; ++plan.step) link.SendPlan(plan);
+  });
+  uint64_t steps = 0;
+  do {
+    steps = service->Progress().steps;
+    absl::SleepFor(absl::Milliseconds(500));
+  } while (service->Progress().steps != steps);
+  EXPECT_LT(steps, kPlans);
+  uint32_t most_unsent = 0;
+  for (int i = 0; i < kPlans; ++i) {
+    const auto result = link.ReadResult();
+    ASSERT_TRUE(result.has_value()) << i;
+    EXPECT_GT(result->queues.inbox_limit, 0u);
+    most_unsent = std::max(most_unsent, result->queues.unsent_replies);
+    ASSERT_LT(most_unsent, result->queues.unsent_replies_limit);
+  }
+  writer.join();
+  EXPECT_GT(most_unsent, 0u);
 }
 
 TEST_F(WorkerServiceTest, ABrokenPlanEndsTheEpochOnly) {
