@@ -1,5 +1,6 @@
 # Build options and the flags that every target shares.
 option(HEADGATE_TESTS "Build the tests" ON)
+option(HEADGATE_STATIC "Link archives of the Debian packages (see static.cmake)" OFF)
 set(HEADGATE_SANITIZE "" CACHE STRING "Sanitizers for every target: address,undefined or thread")
 
 if(NOT CMAKE_BUILD_TYPE)

@@ -14,7 +14,8 @@ ALLOWED = {
     "scheduler": {"base", "kvstore"},
     "scheduler/shell": {"base", "kvstore", "scheduler", "proto"},
     "metrics": {"base"},
-    "worker": {"base", "kvstore", "worker/format", "worker/cpu", "worker/collective"},
+    "worker": {"base", "kvstore", "worker/format", "worker/cpu", "worker/cuda",
+               "worker/collective"},
     "worker/format": {"base"},
     "worker/cpu": {"base", "kvstore", "worker", "worker/collective"},
     "worker/cuda": {"base", "kvstore", "worker", "worker/collective"},
@@ -37,7 +38,8 @@ EDGE = {
     "prometheus/": {"metrics"},
     "gloo/": {"worker/collective"},
     "cuda": {"worker/cuda"},
-    "nccl": {"worker/collective"},
+    "cublas": {"worker/cuda"},
+    "nccl": {"worker/cuda"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+[<"]([^>"]+)[>"]')
 
