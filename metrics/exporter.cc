@@ -52,7 +52,7 @@ class Page final : public prometheus::Collectable {
 
 struct MetricsExporter::State {
   std::string host;
-  std::shared_ptr<Page> page;
+  std::shared_ptr<prometheus::Collectable> page;
   std::unique_ptr<prometheus::Exposer> exposer;
 };
 
