@@ -17,7 +17,7 @@ namespace headgate {
 namespace {
 
 constexpr uint64_t kConfigBytesMax = 1 << 20;
-constexpr int kDepthMax = 16;
+constexpr int kConfigDepthMax = 16;
 
 enum class Family { kLlama, kMistral, kQwen2, kQwen3 };
 
@@ -159,7 +159,7 @@ absl::Status ReadTokenIds(const ConfigValues& config, ModelShape& shape) {
 
 absl::StatusOr<nlohmann::json> ReadObject(const std::string& path) {
   ASSIGN_OR_RETURN(const std::string text, ReadSmallFile(path, kConfigBytesMax));
-  ASSIGN_OR_RETURN(nlohmann::json object, ParseStrictJson(text, path, kDepthMax));
+  ASSIGN_OR_RETURN(nlohmann::json object, ParseStrictJson(text, path, kConfigDepthMax));
   if (!object.is_object()) return absl::DataLossError(absl::StrCat(path, ": is not a JSON object"));
   return object;
 }
