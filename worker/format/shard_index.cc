@@ -11,7 +11,7 @@
 namespace headgate {
 namespace {
 
-constexpr int kDepthMax = 8;
+constexpr int kIndexDepthMax = 8;
 constexpr size_t kShardsMax = 4096;
 constexpr size_t kFileNameBytesMax = 255;
 
@@ -25,7 +25,7 @@ bool IsPlainShardName(std::string_view name) {
 
 absl::StatusOr<std::map<std::string, std::string>> ParseShardIndex(std::string_view text,
                                                                    const std::string& path) {
-  ASSIGN_OR_RETURN(const nlohmann::json index, ParseStrictJson(text, path, kDepthMax));
+  ASSIGN_OR_RETURN(const nlohmann::json index, ParseStrictJson(text, path, kIndexDepthMax));
   if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object()) {
     return absl::DataLossError(absl::StrCat(path, ": lacks the object \"weight_map\""));
   }
