@@ -12,7 +12,7 @@
 namespace headgate {
 namespace {
 
-constexpr int64_t kGroup = 32;
+constexpr int64_t kQuantGroup = 32;
 constexpr uint64_t kFileBytesMax = 64 * 1024;
 constexpr int kJsonDepthMax = 16;
 
@@ -74,7 +74,7 @@ absl::StatusOr<WeightFormats> ChooseWeightFormats(std::string_view choice,
 
 WeightFormat FormatThatFits(WeightFormat wanted, int64_t inputs) {
   const bool grouped = wanted == WeightFormat::kInt8 || wanted == WeightFormat::kInt4;
-  return grouped && inputs % kGroup != 0 ? WeightFormat::kAsStored : wanted;
+  return grouped && inputs % kQuantGroup != 0 ? WeightFormat::kAsStored : wanted;
 }
 
 }  // namespace headgate
