@@ -31,9 +31,9 @@ function(headgate_library name)
 endfunction()
 
 # headgate_test(kvstore_test DEPS headgate_kvstore): one gtest binary of every *_test.cc beside the
-# CMakeLists.txt. LABEL groups tests for ctest -L.
+# CMakeLists.txt. LABEL groups tests for ctest -L. NO_UNITY: its files share names on purpose.
 function(headgate_test name)
-  cmake_parse_arguments(ARG "" "LABEL;TIMEOUT" "SUBDIRS;DEPS;SRCS" ${ARGN})
+  cmake_parse_arguments(ARG "NO_UNITY" "LABEL;TIMEOUT" "SUBDIRS;DEPS;SRCS" ${ARGN})
   if(NOT ARG_SRCS)
     file(GLOB ARG_SRCS CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*_test.cc)
     foreach(dir IN LISTS ARG_SUBDIRS)
@@ -55,6 +55,12 @@ function(headgate_test name)
   target_compile_definitions(${name} PRIVATE HEADGATE_SOURCE_DIR="${HEADGATE_ROOT}")
   target_include_directories(${name} PRIVATE ${HEADGATE_ROOT})
   target_link_libraries(${name} PRIVATE ${ARG_DEPS} GTest::gmock GTest::gtest_main)
+  if(ARG_NO_UNITY)
+    set_target_properties(${name} PROPERTIES UNITY_BUILD OFF)
+  endif()
+  if(HEADGATE_SANITIZE)
+    target_compile_options(${name} PRIVATE -O0)  # half the time to compile; a test's own code is cold
+  endif()
   gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60
                        PROPERTIES LABELS ${ARG_LABEL} TIMEOUT ${ARG_TIMEOUT})
 endfunction()

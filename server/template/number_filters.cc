@@ -171,13 +171,13 @@ absl::StatusOr<Value> Extreme(Budget& budget, const Value& input, const CallArgs
   return items[best];
 }
 
-constexpr FilterEntry kFilters[] = {
+constexpr FilterEntry kNumberFilters[] = {
     {"int", Int}, {"float", Float},        {"abs", Abs},           {"round", Round},
     {"sum", Sum}, {"min", Extreme<false>}, {"max", Extreme<true>},
 };
 
 }  // namespace
 
-std::span<const FilterEntry> NumberFilters() { return kFilters; }
+std::span<const FilterEntry> NumberFilters() { return kNumberFilters; }
 
 }  // namespace headgate::jinja

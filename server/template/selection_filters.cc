@@ -94,7 +94,7 @@ absl::StatusOr<Value> Default(Budget&, const Value& input, const CallArgs& args)
   return input;
 }
 
-constexpr FilterEntry kFilters[] = {
+constexpr FilterEntry kSelectionFilters[] = {
     {"select", Select<false, true>},
     {"reject", Select<false, false>},
     {"selectattr", Select<true, true>},
@@ -106,6 +106,6 @@ constexpr FilterEntry kFilters[] = {
 
 }  // namespace
 
-std::span<const FilterEntry> SelectionFilters() { return kFilters; }
+std::span<const FilterEntry> SelectionFilters() { return kSelectionFilters; }
 
 }  // namespace headgate::jinja

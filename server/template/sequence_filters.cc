@@ -208,7 +208,7 @@ absl::StatusOr<Value> Batch(Budget& budget, const Value& input, const CallArgs& 
   return MakeSequence(budget, SequenceKind::kIterator, std::move(rows), input.trusted());
 }
 
-constexpr FilterEntry kFilters[] = {
+constexpr FilterEntry kSequenceFilters[] = {
     {"length", LengthFilter}, {"count", LengthFilter}, {"list", ListFilter}, {"first", First},
     {"last", Last},           {"join", JoinFilter},    {"items", Items},     {"reverse", Reverse},
     {"sort", Sort},           {"dictsort", DictSort},  {"unique", Unique},   {"batch", Batch},
@@ -216,6 +216,6 @@ constexpr FilterEntry kFilters[] = {
 
 }  // namespace
 
-std::span<const FilterEntry> SequenceFilters() { return kFilters; }
+std::span<const FilterEntry> SequenceFilters() { return kSequenceFilters; }
 
 }  // namespace headgate::jinja

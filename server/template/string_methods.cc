@@ -14,7 +14,7 @@ namespace headgate::jinja {
 namespace {
 
 template <Text (*kTransform)(const Text&)>
-absl::StatusOr<Value> Transform(Budget& budget, const Value& self, const CallArgs& args) {
+absl::StatusOr<Value> TransformMethod(Budget& budget, const Value& self, const CallArgs& args) {
   RETURN_IF_ERROR(Bind("this method", {}, 0, args).status());
   RETURN_IF_ERROR(budget.Scan(self.text().size()));
   return MakeString(budget, kTransform(self.text()));
@@ -172,12 +172,12 @@ absl::StatusOr<Value> HasCase(Budget& budget, const Value& self, const CallArgs&
   return Value::Bool(cased && kTransform(self.text()).view() == self.view());
 }
 
-struct Entry {
+struct MethodEntry {
   std::string_view name;
   Method method;
 };
 
-constexpr Entry kMethods[] = {
+constexpr MethodEntry kMethods[] = {
     {"strip", StripMethod<Ends::kBoth>},
     {"lstrip", StripMethod<Ends::kLeft>},
     {"rstrip", StripMethod<Ends::kRight>},
@@ -188,10 +188,10 @@ constexpr Entry kMethods[] = {
     {"endswith", AffixMethod<false>},
     {"removeprefix", RemoveAffix<true>},
     {"removesuffix", RemoveAffix<false>},
-    {"upper", Transform<Upper>},
-    {"lower", Transform<Lower>},
-    {"capitalize", Transform<Capitalize>},
-    {"title", Transform<TitleMethod>},
+    {"upper", TransformMethod<Upper>},
+    {"lower", TransformMethod<Lower>},
+    {"capitalize", TransformMethod<Capitalize>},
+    {"title", TransformMethod<TitleMethod>},
     {"replace", ReplaceMethod},
     {"find", FindMethodOfString},
     {"rfind", RightFind},
@@ -208,7 +208,7 @@ constexpr Entry kMethods[] = {
 
 Method FindStringMethod(std::string_view name) {
   const auto* found = std::find_if(std::begin(kMethods), std::end(kMethods),
-                                   [name](const Entry& entry) { return entry.name == name; });
+                                   [name](const MethodEntry& entry) { return entry.name == name; });
   return found == std::end(kMethods) ? nullptr : found->method;
 }
 

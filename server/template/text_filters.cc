@@ -16,7 +16,7 @@ namespace {
 constexpr int64_t kIndentMax = 100;  // spaces of one level
 
 template <Text (*kTransform)(const Text&)>
-absl::StatusOr<Value> Transform(Budget& budget, const Value& input, const CallArgs& args) {
+absl::StatusOr<Value> TransformFilter(Budget& budget, const Value& input, const CallArgs& args) {
   RETURN_IF_ERROR(Bind("this filter", {}, 0, args).status());
   ASSIGN_OR_RETURN(const Value text, ToString(budget, input));
   RETURN_IF_ERROR(budget.Scan(text.text().size()));
@@ -132,12 +132,12 @@ absl::StatusOr<Value> FormatFilter(Budget& budget, const Value& input, const Cal
   return PercentFormat(budget, text.text(), values);
 }
 
-constexpr FilterEntry kFilters[] = {
+constexpr FilterEntry kTextFilters[] = {
     {"trim", Trim},
-    {"upper", Transform<Upper>},
-    {"lower", Transform<Lower>},
-    {"capitalize", Transform<Capitalize>},
-    {"title", Transform<TitleFilter>},
+    {"upper", TransformFilter<Upper>},
+    {"lower", TransformFilter<Lower>},
+    {"capitalize", TransformFilter<Capitalize>},
+    {"title", TransformFilter<TitleFilter>},
     {"replace", ReplaceFilter},
     {"string", StringFilter},
     {"safe", StringFilter},
@@ -150,6 +150,6 @@ constexpr FilterEntry kFilters[] = {
 
 }  // namespace
 
-std::span<const FilterEntry> TextFilters() { return kFilters; }
+std::span<const FilterEntry> TextFilters() { return kTextFilters; }
 
 }  // namespace headgate::jinja

@@ -137,12 +137,12 @@ Result IsTest(Budget&, const Value& value, const CallArgs&) {
   return value.IsString() && FindTest(value.view()) != nullptr;
 }
 
-struct Entry {
+struct TestEntry {
   std::string_view name;
   TestFunction function;
 };
 
-constexpr Entry kTests[] = {
+constexpr TestEntry kTests[] = {
     {"defined", Simple<IsDefined>},
     {"undefined", Simple<IsUndefined>},
     {"none", Simple<IsNone>},
@@ -188,7 +188,7 @@ constexpr Entry kTests[] = {
 
 TestFunction FindTest(std::string_view name) {
   const auto* found = std::find_if(std::begin(kTests), std::end(kTests),
-                                   [name](const Entry& entry) { return entry.name == name; });
+                                   [name](const TestEntry& entry) { return entry.name == name; });
   return found == std::end(kTests) ? nullptr : found->function;
 }
 

@@ -13,9 +13,8 @@
 namespace headgate {
 namespace {
 
-constexpr int kNestingMax = 8;
 constexpr int64_t kStripMax = 64;
-constexpr std::string_view kMetaspaceMark = "\u2581";
+constexpr std::string_view kDefaultMark = "\u2581";
 
 // The byte of "<0xHH>", or nullopt.
 std::optional<char> FallbackByte(std::string_view token) {
@@ -55,7 +54,7 @@ absl::Status Decoder::ParseStrip(const JsonNode& node) {
 }
 
 absl::Status Decoder::ParseMetaspace(const JsonNode& node) {
-  std::string mark(kMetaspaceMark);
+  std::string mark(kDefaultMark);
   if (node.Has("replacement")) {
     ASSIGN_OR_RETURN(mark, node.String("replacement"));
   }

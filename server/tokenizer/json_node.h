@@ -13,6 +13,8 @@
 
 namespace headgate {
 
+inline constexpr int kNestingMax = 8;  // of "Sequence" parts in one another
+
 class JsonNode final {
  public:
   JsonNode(const nlohmann::json& value, std::string path)

@@ -11,8 +11,6 @@
 namespace headgate {
 namespace {
 
-constexpr int kNestingMax = 8;
-
 absl::StatusOr<std::string> ReplaceAll(std::string_view text, const Regex& pattern,
                                        std::string_view content) {
   std::string replaced;

@@ -9,8 +9,6 @@
 namespace headgate {
 namespace {
 
-constexpr int kNestingMax = 8;
-
 absl::Status AppendSpecial(const JsonNode& node, const std::string& name,
                            std::vector<TokenId>* ids) {
   ASSIGN_OR_RETURN(const JsonNode specials, node.At("special_tokens"));

@@ -11,7 +11,6 @@
 namespace headgate {
 namespace {
 
-constexpr int kNestingMax = 8;
 constexpr std::string_view kMetaspaceMark = "\u2581";
 
 // GPT-2's cut (Radford et al., 2019, encoder.py), which ByteLevel does unless use_regex is false.

@@ -6,7 +6,7 @@ namespace headgate {
 namespace {
 
 // Quantised weights have groups of 32 inputs: slices that end on a group stay as they were.
-constexpr int64_t kGroup = 32;
+constexpr int64_t kSliceUnit = 32;
 
 }  // namespace
 
@@ -25,8 +25,9 @@ RankShard MakeRankShard(const ModelShape& shape, const HeadPlacement& placement,
   for (int64_t layer = 0; layer < shape.layers; ++layer) {
     shard.kv_heads.push_back(placement.at(layer, rank));
   }
-  shard.intermediate = SplitEvenly(shape.intermediate, ranks, rank, kGroup);
-  for (int r = 0; r < ranks; ++r) shard.vocab.push_back(SplitEvenly(shape.vocab, ranks, r, kGroup));
+  shard.intermediate = SplitEvenly(shape.intermediate, ranks, rank, kSliceUnit);
+  for (int r = 0; r < ranks; ++r)
+    shard.vocab.push_back(SplitEvenly(shape.vocab, ranks, r, kSliceUnit));
   return shard;
 }
 

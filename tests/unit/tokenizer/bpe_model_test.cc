@@ -92,12 +92,12 @@ TEST(BpeModelTest, UnknownCharacters) {
   EXPECT_EQ(Encode(*fused.model, "axxbx"), Ids({0, 6, 1, 6}));
 }
 
-struct Refused {
+struct BadModel {
   const char* change;  // JSON merge patch
   const char* message;
 };
 
-class BpeModelRefusalTest : public testing::TestWithParam<Refused> {};
+class BpeModelRefusalTest : public testing::TestWithParam<BadModel> {};
 
 TEST_P(BpeModelRefusalTest, NamesTheKey) {
   Json model = Abc();
@@ -112,23 +112,23 @@ TEST_P(BpeModelRefusalTest, NamesTheKey) {
 INSTANTIATE_TEST_SUITE_P(
     All, BpeModelRefusalTest,
     testing::Values(
-        Refused{R"({"type":"Unigram"})", "model.type \"Unigram\" is not supported"},
-        Refused{R"({"type":7})", "model.type must be a string"},
-        Refused{R"({"vocab":null})", "model.vocab is missing"},
-        Refused{R"({"vocab":[]})", "model.vocab must be an object"},
-        Refused{R"({"vocab":{"a":"x"}})", "model.vocab [\"a\"] must be an integer"},
-        Refused{R"({"vocab":{"a":-1}})", "model.vocab [\"a\"] has id -1"},
-        Refused{R"({"vocab":{"a":1e300}})", "model.vocab [\"a\"] must be an integer"},
-        Refused{R"({"vocab":{"a":9223372036854775807}})", "not in [0,"},
-        Refused{R"({"merges":["a b","b"]})", "model.merges [1] must be"},
-        Refused{R"({"merges":["a  b"]})", "model.merges [0] must be"},
-        Refused{R"({"merges":[["a"]]})", "model.merges [0] must be"},
-        Refused{R"({"merges":["c a"]})", "model.merges [0] joins or makes a token"},
-        Refused{R"({"dropout":0.1})", "model.dropout is not supported"},
-        Refused{R"({"end_of_word_suffix":"</w>"})", "model.end_of_word_suffix is not supported"},
-        Refused{R"({"byte_fallback":true})", "model.vocab lacks <0x00>"},
-        Refused{R"({"byte_fallback":"yes"})", "model.byte_fallback must be true or false"},
-        Refused{R"({"unk_token":"<unk>"})", "model.unk_token is not in model.vocab"}));
+        BadModel{R"({"type":"Unigram"})", "model.type \"Unigram\" is not supported"},
+        BadModel{R"({"type":7})", "model.type must be a string"},
+        BadModel{R"({"vocab":null})", "model.vocab is missing"},
+        BadModel{R"({"vocab":[]})", "model.vocab must be an object"},
+        BadModel{R"({"vocab":{"a":"x"}})", "model.vocab [\"a\"] must be an integer"},
+        BadModel{R"({"vocab":{"a":-1}})", "model.vocab [\"a\"] has id -1"},
+        BadModel{R"({"vocab":{"a":1e300}})", "model.vocab [\"a\"] must be an integer"},
+        BadModel{R"({"vocab":{"a":9223372036854775807}})", "not in [0,"},
+        BadModel{R"({"merges":["a b","b"]})", "model.merges [1] must be"},
+        BadModel{R"({"merges":["a  b"]})", "model.merges [0] must be"},
+        BadModel{R"({"merges":[["a"]]})", "model.merges [0] must be"},
+        BadModel{R"({"merges":["c a"]})", "model.merges [0] joins or makes a token"},
+        BadModel{R"({"dropout":0.1})", "model.dropout is not supported"},
+        BadModel{R"({"end_of_word_suffix":"</w>"})", "model.end_of_word_suffix is not supported"},
+        BadModel{R"({"byte_fallback":true})", "model.vocab lacks <0x00>"},
+        BadModel{R"({"byte_fallback":"yes"})", "model.byte_fallback must be true or false"},
+        BadModel{R"({"unk_token":"<unk>"})", "model.unk_token is not in model.vocab"}));
 
 // Twice the text must not be more than three times the work: n log n, not n^2.
 TEST(BpeModelTest, WorkGrowsAlmostLinearly) {

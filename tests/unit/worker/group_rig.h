@@ -28,6 +28,8 @@ inline WorkerOptions SmallOptions(const std::string& model_dir) {
   return options;
 }
 
+inline WorkerOptions StoryOptions() { return SmallOptions(TestModel("stories260k")); }
+
 class GroupRig {
  public:
   static absl::StatusOr<std::unique_ptr<GroupRig>> Create(WorkerOptions options, int ranks = 1) {

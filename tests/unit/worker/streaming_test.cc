@@ -28,8 +28,6 @@ std::string HalfStreaming(int layers, int kv_heads, int sinks, int recent) {
   return folder;
 }
 
-WorkerOptions StoryOptions() { return SmallOptions(TestModel("stories260k")); }
-
 std::vector<TokenId> SomeTokens(int count, int vocab) {
   std::vector<TokenId> tokens;
   uint32_t state = 7;

@@ -15,8 +15,6 @@ namespace {
 
 using testing::HasSubstr;
 
-WorkerOptions StoryOptions() { return SmallOptions(TestModel("stories260k")); }
-
 std::unique_ptr<GroupRig> MakeRig(const WorkerOptions& options, int ranks = 1) {
   auto rig = GroupRig::Create(options, ranks);
   EXPECT_TRUE(rig.ok()) << rig.status();
