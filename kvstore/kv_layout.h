@@ -50,6 +50,20 @@ absl::Status ValidateKvLayout(const KvLayout& layout);
 // The rows counted by class, for RankShape::rows; in order of first appearance.
 std::vector<RowGroup> CountRowGroups(const KvLayout& layout);
 
+// Slot of a row's table that holds `position`, which a step reads or writes; `length` positions
+// were written before it. See RowView for the order of slots.
+HEADGATE_HOST_DEVICE constexpr int64_t TableSlot(const RowSpec& row, int64_t length,
+                                                 int64_t position, int64_t page_tokens) {
+  const int64_t page = position / page_tokens;
+  if (row.head_class == HeadClass::kFull) return page;
+  const int64_t sink_pages = row.sinks / page_tokens;
+  if (page < sink_pages) return page;
+  if (row.head_class == HeadClass::kStreaming) {
+    return sink_pages + (page - sink_pages) % (row.window / page_tokens + 1);
+  }
+  return sink_pages + page - WindowStart(row, length, page_tokens) / page_tokens;
+}
+
 // One row as an attention kernel reads it. Valid until the next BeginStep, Commit or Release.
 //
 // `table` has one slot per page, without gaps. Full rows: slot = position / page_tokens. Streaming
@@ -65,17 +79,7 @@ struct RowView {
   std::span<const PageId> kept;
   int64_t kept_tokens = 0;
 
-  // Slot of a position that the step reads or writes.
-  int64_t Slot(int64_t position) const {
-    const int64_t page = position / page_tokens;
-    if (spec.head_class == HeadClass::kFull) return page;
-    const int64_t sink_pages = spec.sinks / page_tokens;
-    if (page < sink_pages) return page;
-    if (spec.head_class == HeadClass::kStreaming) {
-      return sink_pages + (page - sink_pages) % (spec.window / page_tokens + 1);
-    }
-    return sink_pages + page - WindowStart(spec, length, page_tokens) / page_tokens;
-  }
+  int64_t Slot(int64_t position) const { return TableSlot(spec, length, position, page_tokens); }
   PageId PageAt(int64_t position) const { return table[static_cast<size_t>(Slot(position))]; }
 };
 

@@ -1,5 +1,5 @@
 // The pages of one row: its table, and the kept list of a gated row. See RowView for the order of
-// slots. Not thread safe: part of PageStore.
+// slots. Not thread safe: part of HostPageStore.
 #pragma once
 
 #include <cstdint>

@@ -96,9 +96,13 @@ class Backend {
   // Device memory that pages may take when the operator says nothing, `ranks` ranks sharing the
   // machine. Asked for when everything else is allocated.
   virtual int64_t PageMemoryBytes(int ranks) const = 0;
-  // Memory for `pages` pages of `layout`; page id p begins at byte p * page_bytes.
-  // RESOURCE_EXHAUSTED when there is none.
-  virtual absl::Status CreatePages(const KvLayout& layout, uint32_t pages) = 0;
+  // Memory for `pages` pages of `layout`; page id p begins at byte p * page_bytes. Returns their
+  // tables, for rows of at most `positions_max`; they live no longer than the backend.
+  // RESOURCE_EXHAUSTED when there is no memory, INVALID_ARGUMENT for a layout that the device has
+  // no kernels for.
+  virtual absl::StatusOr<std::unique_ptr<PageStore>> CreatePages(const KvLayout& layout,
+                                                                 uint32_t pages,
+                                                                 int64_t positions_max) = 0;
 
   // --- The group ----------------------------------------------------------------------------
   // The peers that AllReduceSum sums with until the next call; null: none. All ranks call it
@@ -108,9 +112,9 @@ class Backend {
   virtual absl::Status AllReduceSum(Tensor values) = 0;
 
   // --- One step -----------------------------------------------------------------------------
-  // The rows that the operations below work on until the next call. Both live as long; `store` has
-  // begun the step. Null: AttendAndAppend is not called.
-  virtual void BeginStep(const Batch& batch, const PageStore* store) = 0;
+  // The rows that the operations below work on until the next call. `batch` lives as long; the page
+  // store has begun the same step, or AttendAndAppend is not called.
+  virtual void BeginStep(const Batch& batch) = 0;
   // out[m] = table[batch.tokens[m]]                                         out [M, H]
   virtual void Embed(const PackedMatrix& table, Tensor out) = 0;
   // out = x / sqrt(mean(x^2) + eps) * weight, over the columns              x, out [M, H]

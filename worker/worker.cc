@@ -98,7 +98,7 @@ absl::Status Worker::Apply(const StepPlan& plan) {
 
 absl::Status Worker::Compute(const StepPlan& plan, StepResult& result) {
   const Batch batch = sequences_->BuildBatch(plan);
-  absl::Status status = transformer_->Forward(batch, *store_);
+  absl::Status status = transformer_->Forward(batch);
   if (!status.ok()) {
     store_->Abort();
     return status;

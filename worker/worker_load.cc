@@ -110,8 +110,7 @@ absl::Status Worker::Load(const Progress& progress) {
   // Last, so that a share of the free memory is a share of what is left.
   ASSIGN_OR_RETURN(pages_total_,
                    CountPages(options_.pages, layout, backend_->PageMemoryBytes(options_.ranks)));
-  RETURN_IF_ERROR(backend_->CreatePages(layout, pages_total_));
-  ASSIGN_OR_RETURN(store_, PageStore::Create(layout, pages_total_));
+  ASSIGN_OR_RETURN(store_, backend_->CreatePages(layout, pages_total_, positions_max_));
   sequences_ = std::make_unique<SequenceTable>(
       PlanLimits{shape_.vocab, positions_max_, options_.step_tokens_max});
   progress("loaded", 1.0);

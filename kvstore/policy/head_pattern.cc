@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "base/status_macros.h"
 #include "base/stored_file.h"
+#include "base/strict_json.h"
 #include "nlohmann/json.hpp"
 
 namespace headgate {
@@ -73,7 +74,9 @@ absl::StatusOr<HeadPattern> ParseHeadPattern(absl::string_view tsv, absl::string
   for (const absl::string_view line : absl::StrSplit(rest, '\n')) {
     RETURN_IF_ERROR(ParseRow(absl::StripSuffix(line, "\r"), ++row, gates_file, pattern));
   }
-  const nlohmann::json config = nlohmann::json::parse(config_json, nullptr, false);
+  ASSIGN_OR_RETURN(
+      const nlohmann::json config,
+      ParseStrictJson({config_json.data(), config_json.size()}, config_file, kPolicyJsonDepthMax));
   if (!config.is_object()) {
     return absl::InvalidArgumentError(absl::StrCat(config_file, ": not a JSON object"));
   }

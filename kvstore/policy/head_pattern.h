@@ -13,7 +13,8 @@
 namespace headgate {
 
 inline constexpr uint64_t kPolicyFileBytesMax = uint64_t{4} << 20;  // of one file of a bundle
-inline constexpr int64_t kWindowMax = int64_t{1} << 20;             // most sinks or recent tokens
+inline constexpr int kPolicyJsonDepthMax = 16;
+inline constexpr int64_t kWindowMax = int64_t{1} << 20;  // most sinks or recent tokens
 
 struct HeadPattern {
   int64_t layers = 0;
@@ -23,7 +24,8 @@ struct HeadPattern {
   int64_t recent = 0;         // tokens; recent_size in training
 };
 
-// INVALID_ARGUMENT names file, row and column (from 1); else as ReadSmallFile.
+// INVALID_ARGUMENT names file, row and column (from 1); else as ReadSmallFile and
+// ParseStrictJson.
 absl::StatusOr<HeadPattern> LoadHeadPattern(const std::string& folder);
 
 // The two files' text; `name` is the folder, for messages.

@@ -5,6 +5,7 @@
 #include "absl/strings/string_view.h"
 #include "base/status_macros.h"
 #include "base/stored_file.h"
+#include "base/strict_json.h"
 #include "kvstore/policy/head_pattern.h"
 #include "nlohmann/json.hpp"
 
@@ -39,7 +40,7 @@ absl::Status CheckOptions(const PolicyOptions& options, absl::string_view where)
 }
 
 absl::StatusOr<PolicyJson> ParsePolicyJson(const std::string& text, const std::string& file) {
-  const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
+  ASSIGN_OR_RETURN(const nlohmann::json json, ParseStrictJson(text, file, kPolicyJsonDepthMax));
   if (!json.is_object()) return absl::InvalidArgumentError(file + ": not a JSON object");
   PolicyJson policy;
   bool kind_given = false;

@@ -157,8 +157,7 @@ class Bench {
     // Decode rounds add up to 2000 tokens.
     const auto count =
         static_cast<uint32_t>(sequences * kLayers * kKvHeads * ((tokens + 2100 + 15) / 16));
-    if (!backend_->CreatePages(layout, count).ok()) std::exit(1);
-    store_ = PageStore::Create(std::move(layout), count).value();
+    store_ = backend_->CreatePages(layout, count, 1 << 20).value();
     chunks_.clear();
     for (int64_t s = 0; s < sequences; ++s) {
       if (!store_->AddSequence(static_cast<SequenceId>(s)).ok()) std::exit(1);
@@ -211,7 +210,7 @@ class Bench {
     const Tensor residual = residual_.Rows(rows), hidden = hidden_.Rows(rows);
     const Tensor delta = delta_.Rows(rows), qkv = qkv_.Rows(rows);
     const Tensor attended = attended_.Rows(rows), inner = inner_.Rows(rows);
-    backend_->BeginStep(batch, store_.get());
+    backend_->BeginStep(batch);
     backend_->Embed(*head_, residual);
     backend_->RmsNorm(residual, norm_, 1e-5f, hidden);
     for (int64_t i = 0; i < kLayers; ++i) {

@@ -73,7 +73,7 @@ std::byte* Attention::Token(PageId page, int64_t slot) const {
   return pages_.data() + static_cast<int64_t>(page) * page_bytes_ + slot * token_bytes_;
 }
 
-void Attention::Run(int64_t layer, const Batch& batch, const PageStore& store, Tensor qkv,
+void Attention::Run(int64_t layer, const Batch& batch, const HostPageStore& store, Tensor qkv,
                     int64_t heads, Tensor out) {
   const int64_t kv_heads = store.layout().kv_heads(layer);
   if (kv_heads == 0 || batch.sequences.empty()) return;

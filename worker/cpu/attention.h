@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "kvstore/host_page_store.h"
 #include "worker/backend.h"
 #include "worker/cpu/aligned_buffer.h"
 #include "worker/cpu/kernel_table.h"
@@ -22,7 +23,7 @@ class Attention {
   absl::Status CreatePages(const KvLayout& layout, uint32_t pages);
 
   // Backend::AttendAndAppend. REQUIRES: CreatePages succeeded with the store's layout.
-  void Run(int64_t layer, const Batch& batch, const PageStore& store, Tensor qkv, int64_t heads,
+  void Run(int64_t layer, const Batch& batch, const HostPageStore& store, Tensor qkv, int64_t heads,
            Tensor out);
 
  private:

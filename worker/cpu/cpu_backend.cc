@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status_macros.h"
+#include "kvstore/host_page_store.h"
 #include "worker/cpu/aligned_buffer.h"
 #include "worker/cpu/attention.h"
 #include "worker/cpu/free_memory.h"
@@ -32,12 +33,13 @@ class CpuBackend final : public Backend {
                                                      WeightFormat format) override;
   absl::StatusOr<std::span<const float>> Upload(std::span<const float> values) override;
   int64_t PageMemoryBytes(int ranks) const override;
-  absl::Status CreatePages(const KvLayout& layout, uint32_t pages) override;
+  absl::StatusOr<std::unique_ptr<PageStore>> CreatePages(const KvLayout& layout, uint32_t pages,
+                                                         int64_t positions_max) override;
 
   absl::Status Connect(Collective* peers) override;
   absl::Status AllReduceSum(Tensor values) override;
 
-  void BeginStep(const Batch& batch, const PageStore* store) override;
+  void BeginStep(const Batch& batch) override;
   void Embed(const PackedMatrix& table, Tensor out) override;
   void RmsNorm(Tensor x, std::span<const float> weight, float eps, Tensor out) override;
   void AddRmsNorm(Tensor residual, Tensor delta, std::span<const float> weight, float eps,
@@ -67,8 +69,8 @@ class CpuBackend final : public Backend {
   std::deque<AlignedBuffer> owned_;            // of Allocate and Upload
 
   Collective* peers_ = nullptr;
-  const Batch* batch_ = nullptr;  // of the step
-  const PageStore* store_ = nullptr;
+  const Batch* batch_ = nullptr;          // of the step
+  const HostPageStore* store_ = nullptr;  // of the pages
 };
 
 CpuBackend::CpuBackend(int threads, IsaLevel level)
@@ -122,8 +124,12 @@ int64_t CpuBackend::PageMemoryBytes(int ranks) const {
   return FreeMemoryBytes().value_or(kFallbackBytes) / kFreeMemoryShare / ranks;
 }
 
-absl::Status CpuBackend::CreatePages(const KvLayout& layout, uint32_t pages) {
-  return attention_.CreatePages(layout, pages);
+absl::StatusOr<std::unique_ptr<PageStore>> CpuBackend::CreatePages(const KvLayout& layout,
+                                                                   uint32_t pages, int64_t) {
+  RETURN_IF_ERROR(attention_.CreatePages(layout, pages));
+  ASSIGN_OR_RETURN(std::unique_ptr<HostPageStore> store, HostPageStore::Create(layout, pages));
+  store_ = store.get();
+  return store;
 }
 
 absl::Status CpuBackend::Connect(Collective* peers) {
@@ -136,10 +142,7 @@ absl::Status CpuBackend::AllReduceSum(Tensor values) {
   return peers_->AllReduceSum({values.f32(), static_cast<size_t>(values.rows * values.cols)});
 }
 
-void CpuBackend::BeginStep(const Batch& batch, const PageStore* store) {
-  batch_ = &batch;
-  store_ = store;
-}
+void CpuBackend::BeginStep(const Batch& batch) { batch_ = &batch; }
 
 void CpuBackend::ForRows(int64_t rows, int64_t cols, absl::FunctionRef<void(int64_t)> body) {
   constexpr int64_t kItemValues = 8192;  // worth waking a thread for

@@ -81,7 +81,7 @@ absl::Status Transformer::Allocate(int64_t step_tokens_max) {
   return absl::OkStatus();
 }
 
-absl::Status Transformer::Forward(const Batch& batch, const PageStore& store) {
+absl::Status Transformer::Forward(const Batch& batch) {
   const int64_t rows = batch.rows();
   CHECK(1 <= rows && rows <= residual_.rows) << "a batch of " << rows << " rows";
   const float eps = static_cast<float>(shape_.rms_norm_eps);
@@ -90,7 +90,7 @@ absl::Status Transformer::Forward(const Batch& batch, const PageStore& store) {
   const Tensor delta = delta_.Rows(rows);
   const Tensor gate_up = gate_up_.Rows(rows);
   const Tensor hidden = hidden_.Rows(rows);
-  backend_.BeginStep(batch, &store);
+  backend_.BeginStep(batch);
   backend_.Embed(*weights_.embedding, residual);
   backend_.RmsNorm(residual, weights_.layers[0].attention_norm, eps, normed);
   for (int64_t l = 0; l < shape_.layers; ++l) {

@@ -12,7 +12,6 @@
 #include "absl/status/statusor.h"
 #include "base/model_shape.h"
 #include "base/step.h"
-#include "kvstore/page_store.h"
 #include "worker/backend.h"
 #include "worker/collective/collective.h"
 #include "worker/model/shard.h"
@@ -32,10 +31,10 @@ class Transformer {
                                                              int64_t step_tokens_max,
                                                              Backend& backend);
 
-  // Runs all layers; writes the batch's keys and values to the pages of `store`. The hidden states
+  // Runs all layers; writes the batch's keys and values to the backend's pages. The hidden states
   // stay inside for Logits. REQUIRES: batch.rows() in [1, step_tokens_max]. Errors: the
   // collective's that the backend is connected to.
-  absl::Status Forward(const Batch& batch, const PageStore& store);
+  absl::Status Forward(const Batch& batch);
 
   // Logits of some rows of the last batch: on rank 0 [rows.size(), vocab], valid until the next
   // call; empty on the others. All ranks call it. REQUIRES: at most kLogitRowsMax rows.

@@ -7,7 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "base/stored_file.h"
-#include "worker/format/strict_json.h"
+#include "base/strict_json.h"
 
 namespace headgate {
 namespace {

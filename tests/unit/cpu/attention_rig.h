@@ -7,7 +7,7 @@
 #include <set>
 #include <vector>
 
-#include "kvstore/page_store.h"
+#include "kvstore/host_page_store.h"
 #include "tests/unit/cpu/cpu_test_data.h"
 
 namespace headgate {
@@ -26,14 +26,13 @@ class AttentionRig {
       : spec_(spec), backend_(NewBackend(level, threads)) {
     KvLayout layout =
         MakeKvLayout(spec.page_tokens, spec.head_dim, spec.dtype, {spec.rows, spec.rows});
-    EXPECT_TRUE(backend_->CreatePages(layout, pages).ok());
-    store_ = PageStore::Create(std::move(layout), pages).value();
+    store_ = backend_->CreatePages(layout, pages, 1 << 20).value();
   }
 
   int64_t kv_heads() const { return static_cast<int64_t>(spec_.rows.size()); }
   int64_t qkv_cols() const { return (spec_.heads + 2 * kv_heads()) * spec_.head_dim; }
   int64_t out_cols() const { return spec_.heads * spec_.head_dim; }
-  PageStore& store() { return *store_; }
+  HostPageStore& store() { return static_cast<HostPageStore&>(*store_); }
 
   // q, k, v of `positions` positions of one sequence.
   std::vector<float> RandomQkv(int64_t positions, uint32_t seed) const {
@@ -65,7 +64,7 @@ class AttentionRig {
     batch.positions.resize(batch.tokens.size());
     ASSERT_TRUE(store_->BeginStep(chunks).ok());
     std::vector<float> out(static_cast<size_t>(batch.rows() * out_cols()));
-    backend_->BeginStep(batch, store_.get());
+    backend_->BeginStep(batch);
     backend_->AttendAndAppend(1, {qkv.data(), DType::kF32, batch.rows(), qkv_cols()}, spec_.heads,
                               {out.data(), DType::kF32, batch.rows(), out_cols()});
     store_->Commit();

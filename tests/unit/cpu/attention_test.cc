@@ -149,11 +149,14 @@ TEST_P(AttentionTest, KeptListIsSeenAfterTheWindow) {
 
 TEST(AttentionPagesTest, RefusesUnfitLayouts) {
   const auto backend = NewBackend(IsaLevel::kScalar);
-  EXPECT_EQ(backend->CreatePages(MakeKvLayout(16, 64, DType::kF16, {{kFullRow}}), 4).code(),
+  EXPECT_EQ(
+      backend->CreatePages(MakeKvLayout(16, 64, DType::kF16, {{kFullRow}}), 4, 64).status().code(),
+      absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(backend->CreatePages(MakeKvLayout(16, 2048, DType::kF32, {{kFullRow}}), 4, 64)
+                .status()
+                .code(),
             absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(backend->CreatePages(MakeKvLayout(16, 2048, DType::kF32, {{kFullRow}}), 4).code(),
-            absl::StatusCode::kInvalidArgument);
-  EXPECT_TRUE(backend->CreatePages(MakeKvLayout(16, 64, DType::kF32, {{kFullRow}}), 4).ok());
+  EXPECT_TRUE(backend->CreatePages(MakeKvLayout(16, 64, DType::kF32, {{kFullRow}}), 4, 64).ok());
 }
 
 }  // namespace

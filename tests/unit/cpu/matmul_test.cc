@@ -121,7 +121,7 @@ TEST_P(MatMulTest, NoRowsWritesNothing) {
   const auto packed = backend->Pack(MatrixOf(weights, 16, 32), WeightFormat::kInt4).value();
   backend->MatMul({nullptr, DType::kF32, 0, 32}, *packed, {}, {nullptr, DType::kF32, 0, 16});
   const Batch none;
-  backend->BeginStep(none, nullptr);
+  backend->BeginStep(none);
   backend->Embed(*packed, {nullptr, DType::kF32, 0, 32});
 }
 

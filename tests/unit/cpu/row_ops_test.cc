@@ -75,7 +75,7 @@ TEST_P(RowOpsTest, RopeRotatesHalves) {
     }
     const std::vector<int32_t> positions = {0, 1, 77, 8191};
     const Batch batch = BatchOf({}, positions);
-    backend->BeginStep(batch, nullptr);
+    backend->BeginStep(batch);
     const int64_t cols = 3 + 2 * half * 2;
     auto x = RandomFloats(static_cast<size_t>(4 * cols), 1);
     const auto before = x;
@@ -102,9 +102,9 @@ TEST_P(RowOpsTest, RopeFollowsItsArguments) {
   std::vector<float> freq = {1.0f, 0.1f, 0.2f, 0.3f}, other = {1.0f, 0.1f, 0.2f, 0.4f};
   auto x = start, y = start, z = start;
   const Batch at_5 = BatchOf({}, {5}), at_6 = BatchOf({}, {6});
-  backend->BeginStep(at_5, nullptr);
+  backend->BeginStep(at_5);
   backend->Rope(View(x, 1), 0, 1, freq);
-  backend->BeginStep(at_6, nullptr);
+  backend->BeginStep(at_6);
   backend->Rope(View(y, 1), 0, 1, freq);
   backend->Rope(View(z, 1), 0, 1, other);
   EXPECT_FALSE(SameBits(x, y));

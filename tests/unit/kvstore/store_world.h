@@ -1,6 +1,6 @@
 // A page store with bytes behind it and a naive model beside it: every page slot holds the number
 // (sequence, row, position) that was last written there, and what a query reads is compared with
-// Vis spelled out position by position. Used by the tests of PageStore only.
+// Vis spelled out position by position. Used by the tests of HostPageStore only.
 #pragma once
 
 #include <algorithm>
@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "kvstore/page_store.h"
+#include "kvstore/host_page_store.h"
 
 namespace headgate {
 
@@ -34,10 +34,10 @@ inline bool NaiveVisible(const RowSpec& row, int64_t i, int64_t t, int64_t page_
 class StoreWorld {
  public:
   StoreWorld(KvLayout layout, uint32_t pages)
-      : store_(*PageStore::Create(std::move(layout), pages)),
+      : store_(*HostPageStore::Create(std::move(layout), pages)),
         cells_(pages * static_cast<size_t>(store_->layout().page_tokens)) {}
 
-  PageStore& store() { return *store_; }
+  HostPageStore& store() { return *store_; }
   const std::map<SequenceId, int64_t>& lengths() const { return lengths_; }
 
   void Add(SequenceId sequence) {
@@ -66,7 +66,7 @@ class StoreWorld {
   }
 
   void Commit(const std::vector<Chunk>& chunks) {
-    for (const TokenCopy& copy : store_->Commit(KeepByHash)) {
+    for (const TokenCopy& copy : store_->CommitKept(KeepByHash)) {
       At(copy.to_page, copy.to_slot) = At(copy.from_page, copy.from_slot);
     }
     for (const Chunk& chunk : chunks) lengths_[chunk.sequence] += chunk.length();
@@ -163,7 +163,7 @@ class StoreWorld {
     }
   }
 
-  std::unique_ptr<PageStore> store_;
+  std::unique_ptr<HostPageStore> store_;
   std::vector<Cell> cells_;
   std::map<SequenceId, int64_t> lengths_;
 };

@@ -59,8 +59,18 @@ TEST(HeadPattern, NamesFileRowAndColumn) {
   EXPECT_THAT(Complaint("\r\n"), HasSubstr("no rows"));
 }
 
+TEST(HeadPattern, ConfigJsonIsStrictJson) {
+  const auto damage = [](absl::string_view config) {
+    const absl::Status status = ParseHeadPattern("1\n", config, "duo").status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+    return std::string(status.message());
+  };
+  EXPECT_THAT(damage("{"), HasSubstr("duo/config.json is not well-formed JSON"));
+  EXPECT_THAT(damage(R"({"sink_size": 1, "sink_size": 2, "recent_size": 1})"),
+              HasSubstr("duo/config.json holds the key \"sink_size\" twice"));
+}
+
 TEST(HeadPattern, NamesTheKeyOfConfigJson) {
-  EXPECT_THAT(Complaint("1\n", "{"), HasSubstr("duo/config.json: not a JSON object"));
   EXPECT_THAT(Complaint("1\n", "[1]"), HasSubstr("not a JSON object"));
   EXPECT_THAT(Complaint("1\n", R"({"recent_size": 256})"), HasSubstr("sink_size"));
   EXPECT_THAT(Complaint("1\n", R"({"sink_size": 128, "recent_size": "256"})"),

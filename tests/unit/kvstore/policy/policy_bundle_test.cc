@@ -99,12 +99,20 @@ TEST_F(PolicyBundleTest, SaysHowHeadCountsDiffer) {
               HasSubstr("the pattern is for 2 layers of 2 kv heads, the model has 30 of 3"));
 }
 
+TEST_F(PolicyBundleTest, PolicyJsonIsStrictJson) {
+  Write("policy.json", R"({"kind": "duo", "sinks": 16, "sinks": 32})");
+  const absl::Status status = Load({}, kSmall).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("policy.json holds the key \"sinks\" twice"));
+}
+
 TEST_F(PolicyBundleTest, NamesTheBadKey) {
   const auto complaint = [&](const std::string& json) {
     Write("policy.json", json);
     return Complaint();
   };
-  EXPECT_THAT(complaint("{"), HasSubstr("policy.json: not a JSON object"));
+  EXPECT_THAT(complaint("[]"), HasSubstr("policy.json: not a JSON object"));
   EXPECT_THAT(complaint("{}"), HasSubstr("kind is missing"));
   EXPECT_THAT(complaint(R"({"kind": "gate"})"), HasSubstr("key \"kind\""));
   EXPECT_THAT(complaint(R"({"kind": "duo", "sink": 3})"), HasSubstr("key \"sink\""));

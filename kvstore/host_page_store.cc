@@ -1,4 +1,4 @@
-#include "kvstore/page_store.h"
+#include "kvstore/host_page_store.h"
 
 #include <algorithm>
 #include <utility>
@@ -7,15 +7,15 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status_macros.h"
-#include "kvstore/page_store_state.h"
+#include "kvstore/host_page_store_state.h"
 
 namespace headgate {
 
-PageStore::PageStore(std::unique_ptr<State> state) : state_(std::move(state)) {}
-PageStore::~PageStore() = default;
+HostPageStore::HostPageStore(std::unique_ptr<State> state) : state_(std::move(state)) {}
+HostPageStore::~HostPageStore() = default;
 
-absl::StatusOr<std::unique_ptr<PageStore>> PageStore::Create(KvLayout layout,
-                                                             uint32_t pages_total) {
+absl::StatusOr<std::unique_ptr<HostPageStore>> HostPageStore::Create(KvLayout layout,
+                                                                     uint32_t pages_total) {
   RETURN_IF_ERROR(ValidateKvLayout(layout));
   if (!(pages_total < kNoPage)) return absl::InvalidArgumentError("page store: too many pages");
   auto state = std::make_unique<State>(std::move(layout), pages_total);
@@ -29,10 +29,10 @@ absl::StatusOr<std::unique_ptr<PageStore>> PageStore::Create(KvLayout layout,
       state->places.push_back({layer, head});
     }
   }
-  return std::unique_ptr<PageStore>(new PageStore(std::move(state)));
+  return std::unique_ptr<HostPageStore>(new HostPageStore(std::move(state)));
 }
 
-absl::Status PageStore::AddSequence(SequenceId sequence) {
+absl::Status HostPageStore::AddSequence(SequenceId sequence) {
   std::unique_ptr<StoredSequence>& entry = state_->sequences[sequence];
   if (entry != nullptr) {
     return absl::AlreadyExistsError(absl::StrCat("sequence ", sequence, " is known already"));
@@ -44,7 +44,7 @@ absl::Status PageStore::AddSequence(SequenceId sequence) {
 }
 
 // Checks the chunks and marks their sequences as writing.
-absl::Status PageStore::State::OpenStep(std::span<const Chunk> chunks) {
+absl::Status HostPageStore::State::OpenStep(std::span<const Chunk> chunks) {
   for (const Chunk& chunk : chunks) {
     const auto it = sequences.find(chunk.sequence);
     if (it == sequences.end()) {
@@ -66,18 +66,18 @@ absl::Status PageStore::State::OpenStep(std::span<const Chunk> chunks) {
   return absl::OkStatus();
 }
 
-void PageStore::State::CloseStep() {
+void HostPageStore::State::CloseStep() {
   for (StoredSequence* sequence : step) sequence->writing = sequence->length;
   step.clear();
   begun = false;
 }
 
-void PageStore::State::Hold(StoredSequence& sequence, HeadClass head_class, int64_t pages) {
+void HostPageStore::State::Hold(StoredSequence& sequence, HeadClass head_class, int64_t pages) {
   sequence.pages_held += pages;
   held[Index(head_class)] += pages;
 }
 
-absl::Status PageStore::BeginStep(std::span<const Chunk> chunks) {
+absl::Status HostPageStore::BeginStep(std::span<const Chunk> chunks) {
   State& s = *state_;
   CHECK(!s.begun) << "the step before was neither committed nor aborted";
   s.copies.clear();
@@ -116,7 +116,7 @@ absl::Status PageStore::BeginStep(std::span<const Chunk> chunks) {
   return absl::OkStatus();
 }
 
-RowView PageStore::Row(SequenceId sequence, int64_t layer, int64_t head) const {
+RowView HostPageStore::Row(SequenceId sequence, int64_t layer, int64_t head) const {
   const StoredSequence& entry = state_->Find(sequence);
   const KvLayout& layout = state_->layout;
   const RowTable& row = entry.rows[static_cast<size_t>(layout.row_index(layer, head))];
@@ -128,11 +128,11 @@ RowView PageStore::Row(SequenceId sequence, int64_t layer, int64_t head) const {
           .kept_tokens = row.kept_tokens()};
 }
 
-std::span<const TokenCopy> PageStore::Commit() {
-  return Commit([](SequenceId, int64_t, int64_t, int64_t) { return true; });
+void HostPageStore::Commit() {
+  CommitKept([](SequenceId, int64_t, int64_t, int64_t) { return true; });
 }
 
-std::span<const TokenCopy> PageStore::Commit(Keep keep) {
+std::span<const TokenCopy> HostPageStore::CommitKept(Keep keep) {
   State& s = *state_;
   CHECK(s.begun) << "no step to commit";
   const int64_t page_tokens = s.layout.page_tokens;
@@ -155,7 +155,7 @@ std::span<const TokenCopy> PageStore::Commit(Keep keep) {
   return s.copies;
 }
 
-void PageStore::State::RetireGated(StoredSequence& sequence, const RowClass& rows, Keep keep) {
+void HostPageStore::State::RetireGated(StoredSequence& sequence, const RowClass& rows, Keep keep) {
   const int64_t page_tokens = layout.page_tokens;
   const int64_t before = ExitedPages(rows.spec, sequence.length, page_tokens);
   const int64_t count = ExitedPages(rows.spec, sequence.writing, page_tokens) - before;
@@ -170,7 +170,7 @@ void PageStore::State::RetireGated(StoredSequence& sequence, const RowClass& row
   }
 }
 
-void PageStore::Abort() {
+void HostPageStore::Abort() {
   State& s = *state_;
   CHECK(s.begun) << "no step to abort";
   for (StoredSequence* sequence : s.step) {
@@ -186,7 +186,7 @@ void PageStore::Abort() {
   s.CloseStep();
 }
 
-absl::Status PageStore::Release(SequenceId sequence) {
+absl::Status HostPageStore::Release(SequenceId sequence) {
   State& s = *state_;
   const auto it = s.sequences.find(sequence);
   if (it == s.sequences.end()) {
@@ -207,7 +207,7 @@ absl::Status PageStore::Release(SequenceId sequence) {
   return absl::OkStatus();
 }
 
-void PageStore::Clear() {
+void HostPageStore::Clear() {
   State& s = *state_;
   s.freed_by_release += s.pool.referenced();
   s.begun = false;
@@ -218,13 +218,13 @@ void PageStore::Clear() {
   s.pool = PagePool(s.pool.total());
 }
 
-uint32_t PageStore::PagesHeld(SequenceId sequence) const {
+uint32_t HostPageStore::PagesHeld(SequenceId sequence) const {
   return static_cast<uint32_t>(state_->Find(sequence).pages_held);
 }
 
-int64_t PageStore::Length(SequenceId sequence) const { return state_->Find(sequence).length; }
+int64_t HostPageStore::Length(SequenceId sequence) const { return state_->Find(sequence).length; }
 
-PageStats PageStore::Stats() const {
+PageStats HostPageStore::Stats() const {
   const State& s = *state_;
   const auto held = [&s](HeadClass head_class) {
     return static_cast<uint32_t>(s.held[Index(head_class)]);
@@ -242,6 +242,6 @@ PageStats PageStore::Stats() const {
   return stats;
 }
 
-const KvLayout& PageStore::layout() const { return state_->layout; }
+const KvLayout& HostPageStore::layout() const { return state_->layout; }
 
 }  // namespace headgate

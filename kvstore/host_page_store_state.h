@@ -1,4 +1,4 @@
-// What a PageStore is made of; included by page_store*.cc only.
+// What a HostPageStore is made of; included by host_page_store*.cc only.
 #pragma once
 
 #include <array>
@@ -11,8 +11,8 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "base/check.h"
+#include "kvstore/host_page_store.h"
 #include "kvstore/page_pool.h"
-#include "kvstore/page_store.h"
 
 namespace headgate {
 
@@ -44,8 +44,8 @@ inline int64_t ExitedPages(const RowSpec& row, int64_t length, int64_t page_toke
   return (WindowStart(row, length, page_tokens) - row.sinks) / page_tokens;
 }
 
-// Bookkeeping of the store; the operations are in page_store.cc.
-struct PageStore::State {
+// Bookkeeping of the store; the operations are in host_page_store.cc.
+struct HostPageStore::State {
   State(KvLayout layout_in, uint32_t pages_total)
       : layout(std::move(layout_in)), pool(pages_total) {}
 

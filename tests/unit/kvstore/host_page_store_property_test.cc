@@ -4,8 +4,8 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "kvstore/host_page_store.h"
 #include "kvstore/page_ledger.h"
-#include "kvstore/page_store.h"
 #include "tests/unit/kvstore/store_world.h"
 
 namespace headgate {
@@ -141,7 +141,7 @@ class History {
   }
 
   void Check() {
-    PageStore& store = world_.store();
+    HostPageStore& store = world_.store();
     ASSERT_TRUE(store.CheckIntegrity().ok()) << store.CheckIntegrity();
     ASSERT_TRUE(ledger_.CheckIntegrity().ok()) << ledger_.CheckIntegrity();
     const PageStats stats = store.Stats();
@@ -194,7 +194,7 @@ TEST(PageStoreProperty, TenThousandSequencesLeaveNothingBehind) {
   Dice dice(7);
   const RowSpec streaming{HeadClass::kStreaming, 16, 32};
   const RowSpec gated{HeadClass::kGated, 16, 32};
-  auto store = *PageStore::Create(
+  auto store = *HostPageStore::Create(
       MakeKvLayout(16, 8, DType::kBF16, {{{}, streaming}, {gated}, {streaming, {}, gated}}), 4000);
   std::vector<SequenceId> live;
   int64_t created = 0;
@@ -213,7 +213,7 @@ TEST(PageStoreProperty, TenThousandSequencesLeaveNothingBehind) {
       if (dice.OneIn(20)) {
         store->Abort();
       } else {
-        store->Commit(KeepByHash);
+        store->CommitKept(KeepByHash);
       }
     }
     while (!live.empty() && (dice.OneIn(2) || store->Stats().free < 1000)) {

@@ -1,4 +1,4 @@
-#include "kvstore/page_store.h"
+#include "kvstore/host_page_store.h"
 
 #include <algorithm>
 #include <vector>
@@ -21,29 +21,29 @@ KvLayout OneRow(RowSpec row, int64_t page_tokens = 16) {
   return MakeKvLayout(page_tokens, 8, DType::kF32, {{row}});
 }
 
-std::unique_ptr<PageStore> MakeStore(KvLayout layout, uint32_t pages) {
-  auto store = PageStore::Create(std::move(layout), pages);
+std::unique_ptr<HostPageStore> MakeStore(KvLayout layout, uint32_t pages) {
+  auto store = HostPageStore::Create(std::move(layout), pages);
   EXPECT_TRUE(store.ok()) << store.status();
   return *std::move(store);
 }
 
-absl::Status Begin(PageStore& store, SequenceId sequence, int64_t length) {
+absl::Status Begin(HostPageStore& store, SequenceId sequence, int64_t length) {
   const std::vector<Chunk> chunks = {MakeChunk(sequence, store.Length(sequence), length)};
   return store.BeginStep(chunks);
 }
 
-void Grow(PageStore& store, SequenceId sequence, int64_t length) {
+void Grow(HostPageStore& store, SequenceId sequence, int64_t length) {
   ASSERT_TRUE(Begin(store, sequence, length).ok());
   store.Commit();
   ASSERT_TRUE(store.CheckIntegrity().ok()) << store.CheckIntegrity();
 }
 
-TEST(PageStore, RefusesABadLayout) {
-  EXPECT_EQ(PageStore::Create(OneRow({HeadClass::kStreaming, 8, 32}), 4).status().code(),
+TEST(HostPageStore, RefusesABadLayout) {
+  EXPECT_EQ(HostPageStore::Create(OneRow({HeadClass::kStreaming, 8, 32}), 4).status().code(),
             absl::StatusCode::kInvalidArgument);
 }
 
-TEST(PageStore, FullRowsGrowByThePage) {
+TEST(HostPageStore, FullRowsGrowByThePage) {
   auto store = MakeStore(MakeKvLayout(16, 8, DType::kF32, {{kFullRow, kFullRow}, {kFullRow}}), 9);
   ASSERT_TRUE(store->AddSequence(1).ok());
   Grow(*store, 1, 16);
@@ -58,7 +58,7 @@ TEST(PageStore, FullRowsGrowByThePage) {
   EXPECT_EQ(store->Stats().freed_by_policy, 0u);
 }
 
-TEST(PageStore, StreamingRowsHoldTheSameAt1KAnd8K) {
+TEST(HostPageStore, StreamingRowsHoldTheSameAt1KAnd8K) {
   auto store = MakeStore(OneRow(kStreamingRow), 10);
   ASSERT_TRUE(store->AddSequence(1).ok());
   Grow(*store, 1, 1000);
@@ -73,7 +73,7 @@ TEST(PageStore, StreamingRowsHoldTheSameAt1KAnd8K) {
   EXPECT_EQ(store->Stats().freed_by_policy, 8192u / 16 - 4);
 }
 
-TEST(PageStore, PagesHeldDoNotDependOnChunks) {
+TEST(HostPageStore, PagesHeldDoNotDependOnChunks) {
   auto store = MakeStore(MakeKvLayout(16, 8, DType::kF32, {{kFullRow, kStreamingRow}}), 1000);
   ASSERT_TRUE(store->AddSequence(1).ok());
   ASSERT_TRUE(store->AddSequence(2).ok());
@@ -84,7 +84,7 @@ TEST(PageStore, PagesHeldDoNotDependOnChunks) {
   EXPECT_EQ(store->Stats().freed_by_policy, 2 * freed_by_decodes);
 }
 
-TEST(PageStore, BeginStepChangesNothingWhenItFails) {
+TEST(HostPageStore, BeginStepChangesNothingWhenItFails) {
   auto store = MakeStore(OneRow(kFullRow), 4);
   ASSERT_TRUE(store->AddSequence(1).ok());
   ASSERT_TRUE(store->AddSequence(2).ok());
@@ -107,7 +107,7 @@ TEST(PageStore, BeginStepChangesNothingWhenItFails) {
   Grow(*store, 1, 44);  // the pages are there: 64 positions
 }
 
-TEST(PageStore, AbortReturnsWhatTheStepTook) {
+TEST(HostPageStore, AbortReturnsWhatTheStepTook) {
   auto store = MakeStore(MakeKvLayout(16, 8, DType::kF32, {{kFullRow, kStreamingRow}}), 50);
   ASSERT_TRUE(store->AddSequence(1).ok());
   Grow(*store, 1, 40);
@@ -122,7 +122,7 @@ TEST(PageStore, AbortReturnsWhatTheStepTook) {
   Grow(*store, 1, 1);
 }
 
-TEST(PageStore, ReleaseAndClearReturnEveryPage) {
+TEST(HostPageStore, ReleaseAndClearReturnEveryPage) {
   auto store = MakeStore(OneRow(kFullRow), 4);
   ASSERT_TRUE(store->AddSequence(1).ok());
   EXPECT_EQ(store->AddSequence(1).code(), absl::StatusCode::kAlreadyExists);
@@ -153,7 +153,7 @@ TEST(PageStoreDeathTest, HoldsCallersToTheOrderOfAStep) {
   EXPECT_DEATH(store->Release(1).IgnoreError(), "in a begun step");
 }
 
-TEST(PageStore, GatedSurvivorsFillTheKeptListWithoutNewPages) {
+TEST(HostPageStore, GatedSurvivorsFillTheKeptListWithoutNewPages) {
   auto store = MakeStore(OneRow(kGatedRow, 4), 100);
   ASSERT_TRUE(store->AddSequence(1).ok());
   // 19 positions: sinks 0-3; query 19 sees the window from page 3 on; pages 1 and 2 have left.
@@ -166,7 +166,7 @@ TEST(PageStore, GatedSurvivorsFillTheKeptListWithoutNewPages) {
     return position == 5 || position == 7 || position >= 9;
   };
   // Page 1 (4-7) becomes the list's first page with 5, 7; then 9, 10 fill it, 11 stays in page 2.
-  EXPECT_THAT(store->Commit(keep),
+  EXPECT_THAT(store->CommitKept(keep),
               ElementsAre(TokenCopy{page1, 1, page1, 0}, TokenCopy{page1, 3, page1, 1},
                           TokenCopy{page2, 1, page1, 2}, TokenCopy{page2, 2, page1, 3},
                           TokenCopy{page2, 3, page2, 0}));
@@ -177,23 +177,24 @@ TEST(PageStore, GatedSurvivorsFillTheKeptListWithoutNewPages) {
   EXPECT_TRUE(store->CheckIntegrity().ok());
 }
 
-TEST(PageStore, GatedRowsReturnPagesWithoutSurvivors) {
+TEST(HostPageStore, GatedRowsReturnPagesWithoutSurvivors) {
   auto store = MakeStore(OneRow(kGatedRow, 4), 100);
   ASSERT_TRUE(store->AddSequence(1).ok());
   ASSERT_TRUE(Begin(*store, 1, 400).ok());
   EXPECT_EQ(store->PagesHeld(1), 100u);  // the worst case: nothing evicted
-  EXPECT_TRUE(store->Commit([](SequenceId, int64_t, int64_t, int64_t) { return false; }).empty());
+  EXPECT_TRUE(
+      store->CommitKept([](SequenceId, int64_t, int64_t, int64_t) { return false; }).empty());
   EXPECT_EQ(store->PagesHeld(1), 3u);  // sinks and a window of two
   EXPECT_EQ(store->Stats().freed_by_policy, 97u);
   EXPECT_TRUE(store->CheckIntegrity().ok());
 }
 
-TEST(PageStore, GatedRowsThatKeepAllCopyNothing) {
+TEST(HostPageStore, GatedRowsThatKeepAllCopyNothing) {
   auto store = MakeStore(OneRow(kGatedRow, 4), 100);
   ASSERT_TRUE(store->AddSequence(1).ok());
   for (int i = 0; i < 100; ++i) {
     ASSERT_TRUE(Begin(*store, 1, 3).ok());
-    ASSERT_TRUE(store->Commit().empty());
+    ASSERT_TRUE(store->CommitKept([](auto...) { return true; }).empty());
     ASSERT_LE(store->PagesHeld(1), WorstCasePages(kGatedRow, store->Length(1), 4));
   }
   EXPECT_EQ(store->PagesHeld(1), 75u);

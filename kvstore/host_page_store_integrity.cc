@@ -1,17 +1,17 @@
-// PageStore::CheckIntegrity: recounts everything from the tables.
+// HostPageStore::CheckIntegrity: recounts everything from the tables.
 #include <array>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
-#include "kvstore/page_store_state.h"
+#include "kvstore/host_page_store_state.h"
 
 namespace headgate {
 
 // Checks the shape of each row of a sequence, and adds its pages to the counts.
-absl::Status PageStore::State::CheckRows(const StoredSequence& sequence,
-                                         std::vector<uint32_t>& references,
-                                         std::array<int64_t, 3>& by_class) const {
+absl::Status HostPageStore::State::CheckRows(const StoredSequence& sequence,
+                                             std::vector<uint32_t>& references,
+                                             std::array<int64_t, 3>& by_class) const {
   int64_t pages_held = 0;
   for (size_t i = 0; i < sequence.rows.size(); ++i) {
     const RowSpec& spec = layout.rows[i];
@@ -36,7 +36,7 @@ absl::Status PageStore::State::CheckRows(const StoredSequence& sequence,
                                           pages_held, " pages, booked ", sequence.pages_held));
 }
 
-absl::Status PageStore::CheckIntegrity() const {
+absl::Status HostPageStore::CheckIntegrity() const {
   const State& s = *state_;
   std::vector<uint32_t> references(s.pool.total(), 0);
   std::array<int64_t, 3> by_class = {};
