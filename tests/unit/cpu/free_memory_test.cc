@@ -5,12 +5,13 @@
 #include <filesystem>
 #include <fstream>
 
+#include "tests/unit/test_folder.h"
+
 namespace headgate {
 namespace {
 
 TEST(FreeMemoryTest, IsTheLowerOfMachineAndGroup) {
-  const std::string root = testing::TempDir() + "/free_memory";
-  std::filesystem::remove_all(root);
+  const std::string root = FreshFolder("free_memory");
   EXPECT_FALSE(FreeMemoryBytes(root).has_value());
   std::filesystem::create_directories(root + "/proc");
   std::filesystem::create_directories(root + "/sys/fs/cgroup");

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "tests/unit/test_folder.h"
 #include "tests/unit/worker/golden_file.h"
 
 namespace headgate {
@@ -65,8 +66,7 @@ INSTANTIATE_TEST_SUITE_P(Models, Family,
 // A copy of a model folder whose config.json says something else.
 std::string ChangedModel(const std::string& name, const std::string& key,
                          const nlohmann::json& value) {
-  const std::string folder = testing::TempDir() + "/" + name + "_" + key;
-  std::filesystem::remove_all(folder);
+  const std::string folder = FreshFolder(name + "_" + key);
   std::filesystem::copy(TestModel(name), folder);
   std::filesystem::permissions(folder + "/config.json", std::filesystem::perms::owner_all);
   std::ifstream in(folder + "/config.json");

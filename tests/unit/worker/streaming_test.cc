@@ -6,6 +6,7 @@
 #include <fstream>
 #include <vector>
 
+#include "tests/unit/test_folder.h"
 #include "tests/unit/worker/golden_file.h"
 
 namespace headgate {
@@ -13,9 +14,7 @@ namespace {
 
 // A head pattern in which every second head streams.
 std::string HalfStreaming(int layers, int kv_heads, int sinks, int recent) {
-  const std::string folder = testing::TempDir() + "/half_streaming_" + std::to_string(layers) +
-                             "_" + std::to_string(kv_heads);
-  std::filesystem::create_directories(folder);
+  const std::string folder = FreshFolder("half_streaming");
   std::ofstream tsv(folder + "/full_attention_heads.tsv");
   for (int layer = 0; layer < layers; ++layer) {
     for (int head = 0; head < kv_heads; ++head) {
@@ -79,8 +78,7 @@ TEST(StreamingTest, WhatAHeadSeesDoesNotDependOnChunks) {
 }
 
 TEST(StreamingTest, PagesOfStreamingRowsStopGrowing) {
-  const std::string folder = testing::TempDir() + "/long_llama3";
-  std::filesystem::remove_all(folder);
+  const std::string folder = FreshFolder("long_llama3");
   std::filesystem::copy(TestModel("llama3"), folder);
   std::filesystem::permissions(folder + "/config.json", std::filesystem::perms::owner_all);
   std::ifstream in(folder + "/config.json");

@@ -5,13 +5,13 @@
 #include <filesystem>
 #include <fstream>
 
+#include "tests/unit/test_folder.h"
+
 namespace headgate {
 namespace {
 
 std::string FolderWith(const std::string& note) {
-  const std::string folder = testing::TempDir() + "/weight_formats";
-  std::filesystem::remove_all(folder);
-  std::filesystem::create_directory(folder);
+  const std::string folder = FreshFolder("weight_formats");
   if (!note.empty()) std::ofstream(folder + "/headgate.json") << note;
   return folder;
 }

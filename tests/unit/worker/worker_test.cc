@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "tests/unit/test_folder.h"
 #include "tests/unit/worker/group_rig.h"
 #include "worker/format/checkpoint.h"
 
@@ -171,8 +172,7 @@ TEST(WorkerTest, ReplayContinuesPenaltiesAndRandomNumbers) {
 // A model in which the embedding of token 7 is NaN; its output head is another matrix.
 TEST(WorkerTest, NonFiniteLogitsFailTheirSequenceOnly) {
   WorkerOptions options = SmallOptions(TestModel("llama3"));  // untied
-  const std::string folder = testing::TempDir() + "/broken_llama3";
-  std::filesystem::remove_all(folder);
+  const std::string folder = FreshFolder("broken_llama3");
   std::filesystem::copy(options.model_dir, folder);
   std::filesystem::permissions(folder + "/model.safetensors", std::filesystem::perms::owner_all);
   {
