@@ -13,6 +13,7 @@ dependencies() { tools/install_deps.sh; }
 
 lint() {
   python3 tools/lint/check_includes.py && python3 tools/lint/check_sizes.py &&
+    python3 tools/lint/check_own_header.py &&
     git ls-files '*.h' '*.cc' | xargs clang-format-14 --dry-run --Werror
 }
 
@@ -35,6 +36,7 @@ release() {
   cmake --preset release && cmake --build --preset release -j "$jobs"
 }
 
+# The headers that no source of the release build proves to compile alone.
 headers() { cmake --build --preset release -j "$jobs" --target header_check; }
 
 unit() { ctest --preset release -L unit; }

@@ -1,6 +1,6 @@
-#define PCRE2_CODE_UNIT_WIDTH 8
 #include "server/tokenizer/regex.h"
 
+#define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
 #include <array>

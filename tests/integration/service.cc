@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -77,6 +78,19 @@ absl::StatusOr<std::string> HttpGet(int port, const std::string& path) {
   return answer;
 }
 
+constexpr char kReportPrefix[] = "sanitizer";
+constexpr size_t kReportsBytesMax = 20'000;
+
+// Shell assignments by which every role of a sanitized build writes its reports to files of `dir`.
+std::string ReportsTo(const std::string& dir) {
+  std::string assignments;
+  for (const char* options : {"ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS"}) {
+    absl::StrAppend(&assignments, "export ", options, "=\"$", options, ":log_path=", dir, "/",
+                    kReportPrefix, "\"; ");
+  }
+  return assignments;
+}
+
 }  // namespace
 
 Service::Service(fs::path dir, int metrics_port)
@@ -92,9 +106,9 @@ absl::StatusOr<std::unique_ptr<Service>> Service::Start(const std::string& model
   if (mkdtemp(dir.data()) == nullptr) return absl::ErrnoToStatus(errno, dir);
   std::unique_ptr<Service> service(new Service(dir, PickPorts()));
   // A shell keeps stdout and stderr in files; exec keeps the pid.
-  std::string command = absl::StrCat("exec ", HEADGATE_BINARY, " serve --model=", model,
-                                     " --listen=unix:", dir, "/api.sock", " --run-dir=", dir,
-                                     " --metrics-listen=127.0.0.1:", service->metrics_port_);
+  std::string command = absl::StrCat(
+      ReportsTo(dir), "exec ", HEADGATE_BINARY, " serve --model=", model, " --listen=unix:", dir,
+      "/api.sock", " --run-dir=", dir, " --metrics-listen=127.0.0.1:", service->metrics_port_);
   for (const std::string& arg : args) absl::StrAppend(&command, " ", arg);
   absl::StrAppend(&command, " >", dir, "/out 2>", dir, "/log");
   ASSIGN_OR_RETURN(service->serve_, ChildProcess::Spawn({"/bin/sh", "-c", command}, -1));
@@ -111,6 +125,7 @@ absl::StatusOr<std::unique_ptr<Service>> Service::Start(const std::string& model
 
 Service::~Service() {
   if (serve_ && serve_->running()) Stop().IgnoreError();
+  EXPECT_EQ(SanitizerReports(), "");
   std::error_code ignored;
   fs::remove_all(dir_, ignored);
 }
@@ -204,6 +219,17 @@ int64_t Service::ResidentKib(pid_t pid) {
 std::string Service::Log() const {
   const std::string log = ReadFile(dir_ / "log");
   return log.size() > 4000 ? log.substr(log.size() - 4000) : log;
+}
+
+std::string Service::SanitizerReports() const {
+  std::string reports;
+  for (const fs::directory_entry& entry : fs::directory_iterator(dir_)) {
+    if (absl::StartsWith(entry.path().filename().string(), kReportPrefix)) {
+      reports += ReadFile(entry.path());
+    }
+  }
+  if (reports.size() > kReportsBytesMax) reports.resize(kReportsBytesMax);
+  return reports;
 }
 
 double MetricSum(const std::string& page, const std::string& name, const std::string& label) {

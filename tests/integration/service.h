@@ -23,7 +23,8 @@ class Service {
   // The status holds the last lines of its log when it is not.
   static absl::StatusOr<std::unique_ptr<Service>> Start(const std::string& model,
                                                         std::vector<std::string> args);
-  ~Service();  // Stop, when not stopped yet
+  // Stops it when it is not stopped yet. A sanitizer's report of any role fails the test.
+  ~Service();
 
   // SIGTERM, and how it ended. FAILED_PRECONDITION names a process that was left behind.
   absl::Status Stop();
@@ -47,6 +48,7 @@ class Service {
 
  private:
   Service(std::filesystem::path dir, int metrics_port);
+  std::string SanitizerReports() const;
 
   const std::filesystem::path dir_;
   const int metrics_port_;
