@@ -52,6 +52,9 @@ void WorkerFlags::Add(CLI::App& app) {
   app.add_option("--threads", threads, "CPU threads per rank; 0: all cores, shared by the ranks")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
+  app.add_option("--device", device,
+                 "where to compute: cpu, cuda (rank n on GPU n) or cuda:<number>")
+      ->capture_default_str();
   app.add_option("--isa", isa, "highest instruction set to use: auto, avx2, avx512 or amx")
       ->check(CLI::IsMember({"auto", "avx2", "avx512", "amx"}))
       ->capture_default_str();
@@ -68,6 +71,7 @@ std::vector<std::string> WorkerFlags::ToArgs() const {
       absl::StrCat("--step-tokens=", step_tokens),
       absl::StrCat("--threads=", threads),
       absl::StrCat("--isa=", isa),
+      absl::StrCat("--device=", device),
   };
   if (!policy.empty()) args.push_back(absl::StrCat("--policy=", policy));
   if (sparsity >= 0) args.push_back(absl::StrCat("--sparsity=", sparsity));

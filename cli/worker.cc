@@ -51,6 +51,7 @@ WorkerServiceOptions Options(const Flags& flags) {
   worker.step_tokens_max = given.step_tokens;
   worker.threads = given.threads;
   worker.isa = given.isa;
+  worker.device = given.device;
   return options;
 }
 

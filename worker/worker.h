@@ -43,8 +43,9 @@ struct WorkerOptions {
   int64_t positions_max = 0;  // of one sequence; 0 = as many as the model takes
   int rank = 0;
   int ranks = 1;
-  int threads = 0;           // 0 = all cores
-  std::string isa = "auto";  // CPU instruction set: see MakeCpuBackend
+  int threads = 0;             // 0 = all cores
+  std::string isa = "auto";    // CPU instruction set: see MakeCpuBackend
+  std::string device = "cpu";  // "cpu", "cuda" (the GPU whose number is the rank) or "cuda:<n>"
 };
 
 // What the scheduler must know of a rank, and what all ranks must agree on.

@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "kvstore/head_placement.h"
-#include "worker/cpu/cpu_backend.h"
+#include "worker/backend_factory.h"
 #include "worker/format/checkpoint.h"
 #include "worker/format/model_config.h"
 #include "worker/format/weight_plan.h"
@@ -32,15 +32,6 @@ absl::Status CheckOptions(const WorkerOptions& options) {
     return absl::InvalidArgumentError("worker: a negative limit of positions or page memory");
   }
   return absl::OkStatus();
-}
-
-absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const WorkerOptions& options) {
-  CpuBackendOptions cpu;
-  cpu.threads = options.threads;
-  if (options.isa != "auto") {
-    ASSIGN_OR_RETURN(cpu.isa_max, IsaFromName(options.isa));
-  }
-  return MakeCpuBackend(cpu);
 }
 
 std::string FolderName(const std::string& path) {
@@ -67,7 +58,7 @@ absl::StatusOr<std::unique_ptr<Worker>> Worker::Create(const WorkerOptions& opti
 absl::Status Worker::Check(const WorkerOptions& options) {
   RETURN_IF_ERROR(CheckOptions(options));
   Worker worker(options);
-  if (options.isa != "auto") RETURN_IF_ERROR(IsaFromName(options.isa).status());
+  RETURN_IF_ERROR(CheckBackend(options));
   return worker.ReadHeaders().status();
 }
 
@@ -77,7 +68,7 @@ absl::StatusOr<Worker::Headers> Worker::ReadHeaders() {
   ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::Open(options_.model_dir));
   RETURN_IF_ERROR(CheckWeights(checkpoint, shape_));
   ASSIGN_OR_RETURN(const WeightFormats formats,
-                   ChooseWeightFormats(options_.weights, options_.model_dir));
+                   ChooseWeightFormats(WeightsOn(options_), options_.model_dir));
   ASSIGN_OR_RETURN(PolicyBundle policy, LoadPolicy());
   return Headers{std::move(checkpoint), formats, std::move(policy)};
 }

@@ -1,0 +1,174 @@
+// Every row operation and the matrix product against the CPU backend, the oracle, on the same
+// bf16-rounded inputs.
+#include "tests/kernel/cuda_rig.h"
+#include "worker/cpu/cpu_backend.h"
+
+namespace headgate {
+namespace {
+
+constexpr double kBf16Error = 4e-3;  // of one rounding to bf16: half a unit of 2^-8
+constexpr double kSumError = 1e-6;
+
+class GpuRowOpsTest : public testing::Test {
+ protected:
+  // The same values as a device tensor and as a host one.
+  struct Pair {
+    Tensor device;
+    std::vector<float> values;
+    Tensor host;
+  };
+  Pair Make(int64_t rows, int64_t cols, uint32_t seed, TensorUse use) {
+    Pair pair;
+    pair.values = RandomFloats(static_cast<size_t>(rows * cols), seed);
+    if (use == TensorUse::kOperand) pair.values = Rounded(std::move(pair.values));
+    pair.device = NewTensor(*gpu_, pair.values, rows, use);
+    pair.host = {pair.values.data(), DType::kF32, rows, cols};
+    return pair;
+  }
+  std::span<const float> OnDevice(const std::vector<float>& values) {
+    return gpu_->Upload(values).value();
+  }
+  void Begin(const Batch& batch) {
+    gpu_->BeginStep(batch);
+    cpu_->BeginStep(batch);
+  }
+
+  std::unique_ptr<Backend> gpu_ = NewCudaBackend();
+  std::unique_ptr<Backend> cpu_ = MakeCpuBackend({}).value();
+};
+
+TEST_F(GpuRowOpsTest, EmbedCopiesRows) {
+  const auto table = Rounded(RandomFloats(100 * 96, 1));
+  const HostMatrix matrix{reinterpret_cast<const std::byte*>(table.data()), DType::kF32, 100, 96,
+                          96};
+  const auto packed = gpu_->Pack(matrix, WeightFormat::kBF16).value();
+  const Batch batch{{0, 99, 7, 7}, {0, 1, 2, 3}, {}};
+  Begin(batch);
+  const Tensor out = gpu_->Allocate(4, 96, TensorUse::kSum).value();
+  gpu_->Embed(*packed, out);
+  const auto got = Get(out);
+  for (size_t r = 0; r < 4; ++r) {
+    for (size_t c = 0; c < 96; ++c) {
+      EXPECT_EQ(got[r * 96 + c], table[static_cast<size_t>(batch.tokens[r]) * 96 + c]);
+    }
+  }
+}
+
+TEST_F(GpuRowOpsTest, NormsAgree) {
+  for (const int64_t cols : {1, 64, 576, 4096}) {
+    for (const int64_t rows : {1, 3, 130}) {
+      auto x = Make(rows, cols, 1, TensorUse::kSum);
+      auto delta = Make(rows, cols, 2, TensorUse::kOperand);
+      auto out = Make(rows, cols, 3, TensorUse::kOperand);
+      const auto weight = RandomFloats(static_cast<size_t>(cols), 4);
+      const auto on_device = OnDevice(weight);
+      gpu_->RmsNorm(x.device, on_device, 1e-5f, out.device);
+      cpu_->RmsNorm(x.host, weight, 1e-5f, out.host);
+      ExpectClose(Get(out.device), out.values, kBf16Error);
+      gpu_->AddRmsNorm(x.device, delta.device, on_device, 1e-5f, out.device);
+      cpu_->AddRmsNorm(x.host, delta.host, weight, 1e-5f, out.host);
+      ExpectClose(Get(x.device), x.values, kSumError);
+      ExpectClose(Get(out.device), out.values, kBf16Error);
+    }
+  }
+}
+
+TEST_F(GpuRowOpsTest, HeadNormAndRopeTouchTheirColumnsOnly) {
+  for (const int64_t dim : {8, 64, 96, 128}) {
+    auto x = Make(5, 6 * dim, 1, TensorUse::kOperand);
+    const auto weight = RandomFloats(static_cast<size_t>(dim), 2);
+    gpu_->HeadNorm(x.device, dim, 4, OnDevice(weight), 1e-6f);
+    cpu_->HeadNorm(x.host, dim, 4, weight, 1e-6f);
+    ExpectClose(Get(x.device), x.values, kBf16Error);
+    Put(x.device, x.values);
+    x.values = Rounded(std::move(x.values));
+    x.host.data = x.values.data();
+    std::vector<float> inv_freq;
+    for (int64_t i = 0; i < dim / 2; ++i) {
+      inv_freq.push_back(std::pow(1e4f, -2.0f * static_cast<float>(i) / static_cast<float>(dim)));
+    }
+    const Batch batch{std::vector<TokenId>(5, 0), {0, 1, 77, 8191, 131071}, {}};
+    Begin(batch);
+    gpu_->Rope(x.device, dim, 3, OnDevice(inv_freq));
+    cpu_->Rope(x.host, dim, 3, inv_freq);
+    const auto got = Get(x.device);
+    ExpectClose(got, x.values, kBf16Error);
+    for (size_t r = 0; r < 5; ++r) {  // beside the heads: not a bit changed
+      for (size_t c = 0; c < static_cast<size_t>(dim); ++c) {
+        const size_t row = r * 6 * static_cast<size_t>(dim);
+        EXPECT_EQ(got[row + c], x.values[row + c]);
+        const size_t last = row + 5 * static_cast<size_t>(dim) + c;
+        EXPECT_EQ(got[last], x.values[last]);
+      }
+    }
+  }
+}
+
+TEST_F(GpuRowOpsTest, ElementwiseOperationsAgree) {
+  auto gate_up = Make(17, 2 * 1536, 1, TensorUse::kOperand);
+  auto out = Make(17, 1536, 2, TensorUse::kOperand);
+  gpu_->SiluMul(gate_up.device, out.device);
+  cpu_->SiluMul(gate_up.host, out.host);
+  ExpectClose(Get(out.device), out.values, kBf16Error);
+
+  auto residual = Make(17, 1536, 3, TensorUse::kSum);
+  gpu_->Add(residual.device, out.device);
+  out.values = Get(out.device);
+  out.host.data = out.values.data();
+  cpu_->Add(residual.host, out.host);
+  ExpectClose(Get(residual.device), residual.values, kSumError);
+
+  auto picked = Make(3, 1536, 4, TensorUse::kSum);
+  const std::vector<int32_t> rows = {16, 0, 16};
+  gpu_->GatherRows(residual.device, rows, picked.device);
+  const auto got = Get(picked.device), from = Get(residual.device);
+  for (size_t r = 0; r < 3; ++r) {
+    for (size_t c = 0; c < 1536; ++c) {
+      EXPECT_EQ(got[r * 1536 + c], from[static_cast<size_t>(rows[r]) * 1536 + c]);
+    }
+  }
+}
+
+TEST_F(GpuRowOpsTest, MatMulAgrees) {
+  for (const int64_t inputs : {64, 576, 4096}) {
+    for (const int64_t outputs : {64, 960, 4096}) {
+      const auto w = Rounded(RandomFloats(static_cast<size_t>(inputs * outputs), 1, 0.02f));
+      const HostMatrix matrix{reinterpret_cast<const std::byte*>(w.data()), DType::kF32, outputs,
+                              inputs, inputs};
+      const auto on_gpu = gpu_->Pack(matrix, WeightFormat::kBF16).value();
+      const auto on_cpu = cpu_->Pack(matrix, WeightFormat::kF32).value();
+      const auto bias = RandomFloats(static_cast<size_t>(outputs), 2);
+      for (const int64_t rows : {1, 2, 17, 128}) {
+        auto x = Make(rows, inputs, 3, TensorUse::kOperand);
+        auto out = Make(rows, outputs, 4, TensorUse::kOperand);
+        auto logits = Make(rows, outputs, 5, TensorUse::kSum);
+        gpu_->MatMul(x.device, *on_gpu, OnDevice(bias), out.device);
+        cpu_->MatMul(x.host, *on_cpu, bias, out.host);
+        ExpectClose(Get(out.device), out.values, 2 * kBf16Error);
+        gpu_->MatMul(x.device, *on_gpu, {}, logits.device);
+        cpu_->MatMul(x.host, *on_cpu, {}, logits.host);
+        ExpectClose(Get(logits.device), logits.values, 1e-4);
+        ExpectClose(gpu_->Read(logits.device), logits.values, 1e-4);
+      }
+    }
+  }
+}
+
+TEST_F(GpuRowOpsTest, WeightsOfEveryFormatAreRounded) {
+  const auto w = RandomFloats(33 * 64, 1);
+  std::vector<uint16_t> narrow;
+  const HostMatrix matrix{reinterpret_cast<const std::byte*>(w.data()), DType::kF32, 33, 32, 64};
+  const auto packed = gpu_->Pack(matrix, WeightFormat::kAsStored).value();  // a column slice
+  EXPECT_EQ(packed->bytes(), 33 * 32 * 2);
+  const Batch batch{{32}, {0}, {}};
+  Begin(batch);
+  const Tensor out = gpu_->Allocate(1, 32, TensorUse::kSum).value();
+  gpu_->Embed(*packed, out);
+  const auto got = Get(out), rounded = Rounded(w);
+  for (size_t c = 0; c < 32; ++c) EXPECT_EQ(got[c], rounded[32 * 64 + c]);
+  EXPECT_EQ(gpu_->Pack(matrix, WeightFormat::kInt4).status().code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace headgate

@@ -1,0 +1,334 @@
+// The operations of worker/backend.h on one stream. Arithmetic is in kernels and cuBLASLt.
+#include "worker/cuda/cuda_backend.h"
+
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <deque>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/status_macros.h"
+#include "worker/cuda/attention.h"
+#include "worker/cuda/cuda_status.h"
+#include "worker/cuda/device_buffer.h"
+#include "worker/cuda/device_matrix.h"
+#include "worker/cuda/device_page_store.h"
+#include "worker/cuda/matmul.h"
+#include "worker/cuda/nccl_group.h"
+#include "worker/cuda/row_ops.h"
+#include "worker/cuda/upload_ring.h"
+
+namespace headgate {
+namespace {
+
+using bf16 = __nv_bfloat16;
+
+bf16* Operand(Tensor tensor) {
+  CHECK(tensor.dtype == DType::kBF16) << "an operand tensor is needed";
+  return static_cast<bf16*>(tensor.data);
+}
+
+float* Sums(Tensor tensor) {
+  CHECK(tensor.dtype == DType::kF32) << "an fp32 tensor is needed";
+  return tensor.f32();
+}
+
+class CudaBackend final : public Backend {
+ public:
+  static absl::StatusOr<std::unique_ptr<Backend>> Create(const CudaBackendOptions& options);
+  ~CudaBackend() override;
+
+  std::string Describe() const override { return description_; }
+  absl::StatusOr<Tensor> Allocate(int64_t rows, int64_t cols, TensorUse use) override;
+  absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(const HostMatrix& matrix,
+                                                     WeightFormat format) override;
+  absl::StatusOr<std::span<const float>> Upload(std::span<const float> values) override;
+  int64_t PageMemoryBytes(int ranks) const override;
+  absl::StatusOr<std::unique_ptr<PageStore>> CreatePages(const KvLayout& layout, uint32_t pages,
+                                                         int64_t positions_max) override;
+
+  absl::Status Connect(Collective* peers) override;
+  absl::Status AllReduceSum(Tensor values) override;
+
+  void BeginStep(const Batch& batch) override;
+  void Embed(const PackedMatrix& table, Tensor out) override;
+  void RmsNorm(Tensor x, std::span<const float> weight, float eps, Tensor out) override;
+  void AddRmsNorm(Tensor residual, Tensor delta, std::span<const float> weight, float eps,
+                  Tensor out) override;
+  void MatMul(Tensor x, const PackedMatrix& w, std::span<const float> bias, Tensor out) override;
+  void HeadNorm(Tensor x, int64_t begin, int64_t heads, std::span<const float> weight,
+                float eps) override;
+  void Rope(Tensor x, int64_t begin, int64_t heads, std::span<const float> inv_freq) override;
+  void AttendAndAppend(int64_t layer, Tensor qkv, int64_t heads, Tensor out) override;
+  void SiluMul(Tensor gate_up, Tensor out) override;
+  void Add(Tensor residual, Tensor delta) override;
+  void GatherRows(Tensor x, std::span<const int32_t> rows, Tensor out) override;
+  std::span<const float> Read(Tensor values) override;
+
+ private:
+  CudaBackend(std::string description, cudaStream_t stream, UploadRing uploads,
+              std::unique_ptr<MatMulPlans> products)
+      : description_(std::move(description)),
+        stream_(stream),
+        uploads_(std::move(uploads)),
+        products_(std::move(products)) {}
+
+  const std::string description_;
+  const cudaStream_t stream_;
+  UploadRing uploads_;
+  const std::unique_ptr<MatMulPlans> products_;
+  std::unique_ptr<NcclGroup> group_;
+  std::deque<CudaBuffer> owned_;  // of Allocate and Upload
+  CudaBuffer staging_;            // of Pack
+  CudaBuffer read_;               // pinned; of Read
+  CudaBuffer pages_;
+  DevicePageStore* store_ = nullptr;
+  StepView step_;
+};
+
+absl::StatusOr<std::unique_ptr<Backend>> CudaBackend::Create(const CudaBackendOptions& options) {
+  RETURN_IF_ERROR(
+      CudaStatus(cudaSetDevice(options.device), absl::StrCat("using GPU ", options.device)));
+  cudaDeviceProp properties;
+  RETURN_IF_ERROR(CudaStatus(cudaGetDeviceProperties(&properties, options.device),
+                             "reading the GPU's properties"));
+  if (properties.major < 8) {
+    return absl::UnavailableError(absl::StrCat("cuda: ", properties.name,
+                                               " has compute capability ", properties.major, ".",
+                                               properties.minor, "; 8.0 or higher is needed"));
+  }
+  cudaStream_t stream = nullptr;
+  RETURN_IF_ERROR(
+      CudaStatus(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "creating a stream"));
+  // A step's tokens, positions and sequences, and what its alignment costs.
+  constexpr int64_t kRowBytes = 3 * sizeof(int32_t) + sizeof(StepSequence);
+  ASSIGN_OR_RETURN(
+      UploadRing uploads,
+      UploadRing::Create(kRowBytes * std::max<int64_t>(options.step_tokens_max, 4096) + 1024,
+                         stream));
+  ASSIGN_OR_RETURN(std::unique_ptr<MatMulPlans> products, MatMulPlans::Create());
+  std::string description =
+      absl::StrCat("cuda, ", properties.name, ", ", properties.totalGlobalMem >> 20, " MiB");
+  return std::unique_ptr<Backend>(
+      new CudaBackend(std::move(description), stream, std::move(uploads), std::move(products)));
+}
+
+CudaBackend::~CudaBackend() {
+  group_.reset();
+  cudaStreamSynchronize(stream_);
+  cudaStreamDestroy(stream_);
+}
+
+absl::StatusOr<Tensor> CudaBackend::Allocate(int64_t rows, int64_t cols, TensorUse use) {
+  constexpr int64_t kLargest = int64_t{1} << 31;
+  if (!(rows >= 0 && rows <= kLargest) || !(cols >= 0 && cols <= kLargest / 4)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("cuda: cannot allocate activations of ", rows, " x ", cols));
+  }
+  const DType dtype = use == TensorUse::kSum ? DType::kF32 : DType::kBF16;
+  ASSIGN_OR_RETURN(CudaBuffer buffer,
+                   CudaBuffer::Create(MemoryPlace::kDevice, rows * cols * DTypeBytes(dtype)));
+  owned_.push_back(std::move(buffer));
+  return Tensor{owned_.back().data(), dtype, rows, cols};
+}
+
+absl::StatusOr<std::unique_ptr<PackedMatrix>> CudaBackend::Pack(const HostMatrix& matrix,
+                                                                WeightFormat format) {
+  if (format != WeightFormat::kAsStored && format != WeightFormat::kBF16) {
+    return absl::InvalidArgumentError(
+        "cuda: weights are bf16 on this device; give --weights=bf16 or as-stored");
+  }
+  ASSIGN_OR_RETURN(std::unique_ptr<DeviceMatrix> packed,
+                   DeviceMatrix::Create(matrix, staging_, stream_));
+  return packed;
+}
+
+absl::StatusOr<std::span<const float>> CudaBackend::Upload(std::span<const float> values) {
+  ASSIGN_OR_RETURN(
+      CudaBuffer buffer,
+      CudaBuffer::Create(MemoryPlace::kDevice, static_cast<int64_t>(values.size_bytes())));
+  RETURN_IF_ERROR(CudaStatus(cudaMemcpyAsync(buffer.data(), values.data(), values.size_bytes(),
+                                             cudaMemcpyHostToDevice, stream_),
+                             "uploading a vector"));
+  RETURN_IF_ERROR(CudaStatus(cudaStreamSynchronize(stream_), "uploading a vector"));
+  owned_.push_back(std::move(buffer));
+  return std::span<const float>(owned_.back().as<const float>(), values.size());
+}
+
+// Ranks have a GPU each. What is left covers cuBLASLt's and NCCL's own buffers and the tables.
+int64_t CudaBackend::PageMemoryBytes(int) const {
+  size_t free = 0, total = 0;
+  if (cudaMemGetInfo(&free, &total) != cudaSuccess) return 0;
+  return static_cast<int64_t>(free / 10 * 9);
+}
+
+absl::StatusOr<std::unique_ptr<PageStore>> CudaBackend::CreatePages(const KvLayout& layout,
+                                                                    uint32_t pages,
+                                                                    int64_t positions_max) {
+  staging_ = CudaBuffer();  // weights are loaded
+  if (layout.dtype != DType::kBF16 || layout.head_dim > kHeadDimMax) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("cuda: pages of ", std::string(DTypeName(layout.dtype)), " with head_dim ",
+                     layout.head_dim, ": bf16 with at most ", kHeadDimMax, " is possible"));
+  }
+  ASSIGN_OR_RETURN(pages_, CudaBuffer::Create(MemoryPlace::kDevice, layout.page_bytes() * pages));
+  ASSIGN_OR_RETURN(std::unique_ptr<DevicePageStore> store,
+                   DevicePageStore::Create(layout, pages, positions_max, uploads_, stream_));
+  store_ = store.get();
+  return store;
+}
+
+absl::Status CudaBackend::Connect(Collective* peers) {
+  group_.reset();
+  if (peers == nullptr || peers->size() == 1) return absl::OkStatus();
+  ASSIGN_OR_RETURN(group_, NcclGroup::Meet(*peers, stream_));
+  return absl::OkStatus();
+}
+
+absl::Status CudaBackend::AllReduceSum(Tensor values) {
+  CHECK(group_ != nullptr) << "AllReduceSum without peers";
+  return group_->AllReduceSum(values);
+}
+
+void CudaBackend::BeginStep(const Batch& batch) {
+  std::vector<StepSequence> sequences;
+  std::vector<int32_t> sequence_of;
+  for (const BatchSequence& one : batch.sequences) {
+    const int32_t place = store_ == nullptr ? 0 : store_->Place(one.sequence);
+    sequence_of.insert(sequence_of.end(), static_cast<size_t>(one.length),
+                       static_cast<int32_t>(sequences.size()));
+    sequences.push_back({place, static_cast<int32_t>(one.position),
+                         static_cast<int32_t>(one.offset), static_cast<int32_t>(one.length)});
+  }
+  uploads_.Begin();
+  step_.tokens = uploads_.Add(std::span<const TokenId>(batch.tokens));
+  step_.positions = uploads_.Add(std::span<const int32_t>(batch.positions));
+  step_.sequence_of = uploads_.Add(std::span<const int32_t>(sequence_of));
+  step_.sequences = uploads_.Add(std::span<const StepSequence>(sequences));
+  step_.rows = static_cast<int32_t>(std::max(batch.tokens.size(), batch.positions.size()));
+  step_.sequence_count = static_cast<int32_t>(sequences.size());
+  uploads_.Send();
+}
+
+void CudaBackend::Embed(const PackedMatrix& table, Tensor out) {
+  const auto& matrix = static_cast<const DeviceMatrix&>(table);  // made by Pack
+  CHECK(out.cols == matrix.inputs() && out.rows == step_.rows) << "Embed shapes";
+  LaunchEmbed(step_, matrix.data(), matrix.outputs(), matrix.inputs(), Sums(out), stream_);
+  CudaCheck(cudaGetLastError(), "Embed");
+}
+
+void CudaBackend::RmsNorm(Tensor x, std::span<const float> weight, float eps, Tensor out) {
+  CHECK(x.cols == out.cols && x.rows == out.rows && static_cast<int64_t>(weight.size()) == x.cols)
+      << "RmsNorm shapes";
+  LaunchRmsNorm(Sums(x), nullptr, weight.data(), eps, x.rows, x.cols, Operand(out), stream_);
+  CudaCheck(cudaGetLastError(), "RmsNorm");
+}
+
+void CudaBackend::AddRmsNorm(Tensor residual, Tensor delta, std::span<const float> weight,
+                             float eps, Tensor out) {
+  const int64_t cols = residual.cols;
+  CHECK(delta.cols == cols && out.cols == cols && delta.rows == residual.rows &&
+        out.rows == residual.rows && static_cast<int64_t>(weight.size()) == cols)
+      << "AddRmsNorm shapes";
+  LaunchRmsNorm(Sums(residual), Operand(delta), weight.data(), eps, residual.rows, cols,
+                Operand(out), stream_);
+  CudaCheck(cudaGetLastError(), "AddRmsNorm");
+}
+
+void CudaBackend::MatMul(Tensor x, const PackedMatrix& w, std::span<const float> bias, Tensor out) {
+  const auto& matrix = static_cast<const DeviceMatrix&>(w);  // made by Pack
+  CHECK(x.cols == matrix.inputs() && out.cols == matrix.outputs() && x.rows == out.rows &&
+        (bias.empty() || static_cast<int64_t>(bias.size()) == matrix.outputs()))
+      << "MatMul shapes";
+  products_->Run(Operand(x), matrix.data(), x.rows, matrix.outputs(), matrix.inputs(), out.data,
+                 out.dtype, stream_);
+  if (!bias.empty()) LaunchAddBias(Operand(out), bias.data(), out.rows, out.cols, stream_);
+  CudaCheck(cudaGetLastError(), "MatMul");
+}
+
+void CudaBackend::HeadNorm(Tensor x, int64_t begin, int64_t heads, std::span<const float> weight,
+                           float eps) {
+  const int64_t dim = static_cast<int64_t>(weight.size());
+  CHECK(begin >= 0 && heads >= 0 && begin + heads * dim <= x.cols) << "HeadNorm shapes";
+  LaunchHeadNorm(Operand(x) + begin, x.cols, x.rows, heads, dim, weight.data(), eps, stream_);
+  CudaCheck(cudaGetLastError(), "HeadNorm");
+}
+
+void CudaBackend::Rope(Tensor x, int64_t begin, int64_t heads, std::span<const float> inv_freq) {
+  const int64_t dim = 2 * static_cast<int64_t>(inv_freq.size());
+  CHECK(begin >= 0 && heads >= 0 && begin + heads * dim <= x.cols && x.rows == step_.rows)
+      << "Rope shapes";
+  LaunchRope(step_, Operand(x) + begin, x.cols, heads, dim, inv_freq.data(), stream_);
+  CudaCheck(cudaGetLastError(), "Rope");
+}
+
+void CudaBackend::AttendAndAppend(int64_t layer, Tensor qkv, int64_t heads, Tensor out) {
+  const KvLayout& layout = store_->layout();
+  const int64_t kv_heads = layout.kv_heads(layer);
+  if (kv_heads == 0 || step_.rows == 0) return;
+  CHECK(heads % kv_heads == 0 && qkv.cols == (heads + 2 * kv_heads) * layout.head_dim &&
+        out.cols == heads * layout.head_dim && qkv.rows == step_.rows)
+      << "attention shapes, layer " << layer;
+  AttentionCall call;
+  call.step = step_;
+  call.tables = store_->tables();
+  call.pages = pages_.data();
+  call.page_bytes = layout.page_bytes();
+  call.row_begin = static_cast<int32_t>(layout.row_index(layer, 0));
+  call.kv_heads = static_cast<int32_t>(kv_heads);
+  call.heads = static_cast<int32_t>(heads);
+  call.head_dim = static_cast<int32_t>(layout.head_dim);
+  call.qkv = Operand(qkv);
+  call.out = Operand(out);
+  LaunchAttend(call, stream_);
+  LaunchAppend(call, stream_);
+  CudaCheck(cudaGetLastError(), "AttendAndAppend");
+}
+
+void CudaBackend::SiluMul(Tensor gate_up, Tensor out) {
+  CHECK(gate_up.cols == 2 * out.cols && gate_up.rows == out.rows) << "SiluMul shapes";
+  LaunchSiluMul(Operand(gate_up), out.rows, out.cols, Operand(out), stream_);
+  CudaCheck(cudaGetLastError(), "SiluMul");
+}
+
+void CudaBackend::Add(Tensor residual, Tensor delta) {
+  CHECK(residual.cols == delta.cols && residual.rows == delta.rows) << "Add shapes";
+  LaunchAdd(Sums(residual), Operand(delta), residual.rows, residual.cols, stream_);
+  CudaCheck(cudaGetLastError(), "Add");
+}
+
+void CudaBackend::GatherRows(Tensor x, std::span<const int32_t> rows, Tensor out) {
+  CHECK(x.cols == out.cols && static_cast<int64_t>(rows.size()) == out.rows) << "GatherRows shapes";
+  for (const int32_t row : rows) CHECK(row >= 0 && row < x.rows) << "GatherRows: row " << row;
+  uploads_.Begin();
+  const int32_t* on_device = uploads_.Add(rows);
+  uploads_.Send();
+  LaunchGatherRows(Sums(x), on_device, out.rows, out.cols, Sums(out), stream_);
+  CudaCheck(cudaGetLastError(), "GatherRows");
+}
+
+std::span<const float> CudaBackend::Read(Tensor values) {
+  const int64_t bytes = values.rows * values.cols * int64_t{4};
+  if (read_.bytes() < bytes) {
+    read_ = CudaBuffer();
+    absl::StatusOr<CudaBuffer> grown = CudaBuffer::Create(MemoryPlace::kPinned, bytes);
+    CHECK(grown.ok()) << grown.status().ToString();
+    read_ = *std::move(grown);
+  }
+  CudaCheck(cudaMemcpyAsync(read_.data(), Sums(values), static_cast<size_t>(bytes),
+                            cudaMemcpyDeviceToHost, stream_),
+            "reading values");
+  CudaCheck(cudaStreamSynchronize(stream_), "running a step");
+  return {read_.as<const float>(), static_cast<size_t>(values.rows * values.cols)};
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Backend>> MakeCudaBackend(const CudaBackendOptions& options) {
+  return CudaBackend::Create(options);
+}
+
+}  // namespace headgate

@@ -1,0 +1,54 @@
+#include "worker/cuda/upload_ring.h"
+
+#include <cstring>
+
+#include "base/check.h"
+#include "base/status_macros.h"
+#include "worker/cuda/cuda_status.h"
+
+namespace headgate {
+
+absl::StatusOr<UploadRing> UploadRing::Create(int64_t bytes_max, cudaStream_t stream) {
+  UploadRing ring(bytes_max, stream);
+  for (Slot& slot : ring.slots_) {
+    ASSIGN_OR_RETURN(slot.host, CudaBuffer::Create(MemoryPlace::kPinned, bytes_max));
+    ASSIGN_OR_RETURN(slot.device, CudaBuffer::Create(MemoryPlace::kDevice, bytes_max));
+    RETURN_IF_ERROR(CudaStatus(cudaEventCreateWithFlags(&slot.sent, cudaEventDisableTiming),
+                               "creating an event"));
+  }
+  return ring;
+}
+
+UploadRing::~UploadRing() {
+  for (Slot& slot : slots_) {
+    if (slot.host.data() != nullptr && slot.sent != nullptr) cudaEventDestroy(slot.sent);
+  }
+}
+
+void UploadRing::Begin() {
+  slot_ = (slot_ + 1) % kSlots;
+  used_ = 0;
+  CudaCheck(cudaEventSynchronize(slots_[slot_].sent), "waiting for an upload");
+}
+
+const std::byte* UploadRing::AddBytes(std::span<const std::byte> bytes, int64_t alignment) {
+  used_ = (used_ + alignment - 1) / alignment * alignment;
+  const auto size = static_cast<int64_t>(bytes.size());
+  CHECK_LE(used_ + size, bytes_max_) << "upload ring";
+  if (size > 0) std::memcpy(slots_[slot_].host.data() + used_, bytes.data(), bytes.size());
+  const std::byte* at = slots_[slot_].device.data() + used_;
+  used_ += size;
+  return at;
+}
+
+void UploadRing::Send() {
+  const Slot& slot = slots_[slot_];
+  if (used_ > 0) {
+    CudaCheck(cudaMemcpyAsync(slot.device.data(), slot.host.data(), static_cast<size_t>(used_),
+                              cudaMemcpyHostToDevice, stream_),
+              "uploading a step");
+  }
+  CudaCheck(cudaEventRecord(slot.sent, stream_), "recording an upload");
+}
+
+}  // namespace headgate

@@ -1,0 +1,54 @@
+// Small host data on its way to the device: pinned and device memory in a ring, so that a step may
+// be prepared while the copies of earlier ones are under way. One thread.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <array>
+#include <cstdint>
+#include <span>
+
+#include "absl/status/statusor.h"
+#include "worker/cuda/device_buffer.h"
+
+namespace headgate {
+
+class UploadRing {
+ public:
+  // Uploads of at most `bytes_max`, of which the last kSlots stay valid on the device.
+  static absl::StatusOr<UploadRing> Create(int64_t bytes_max, cudaStream_t stream);
+  UploadRing(UploadRing&&) = default;
+  ~UploadRing();
+
+  // Gathers arrays for one copy. Pointers are device memory, valid after Send.
+  //   ring.Begin(); auto* tokens = ring.Add(span); ...; ring.Send();
+  // Begin waits for the copy that last used the slot.
+  void Begin();
+  template <typename T>
+  const T* Add(std::span<const T> values) {
+    return reinterpret_cast<const T*>(
+        AddBytes(std::as_bytes(values), static_cast<int64_t>(alignof(T))));
+  }
+  void Send();
+
+  int64_t bytes_max() const { return bytes_max_; }
+
+ private:
+  static constexpr int kSlots = 8;
+  struct Slot {
+    CudaBuffer host;
+    CudaBuffer device;
+    cudaEvent_t sent = nullptr;
+  };
+
+  UploadRing(int64_t bytes_max, cudaStream_t stream) : bytes_max_(bytes_max), stream_(stream) {}
+  const std::byte* AddBytes(std::span<const std::byte> bytes, int64_t alignment);
+
+  int64_t bytes_max_;
+  cudaStream_t stream_;
+  std::array<Slot, kSlots> slots_;
+  size_t slot_ = 0;
+  int64_t used_ = 0;
+};
+
+}  // namespace headgate
