@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "base/stored_file.h"
+#include "base/strict_json.h"
 #include "nlohmann/json.hpp"
 
 namespace headgate {
@@ -15,10 +16,11 @@ namespace {
 using nlohmann::json;
 
 constexpr size_t kConfigBytesMax = 16 << 20;
+constexpr int kConfigDepthMax = 64;
 
 absl::StatusOr<json> ReadConfig(const std::string& path) {
   ASSIGN_OR_RETURN(const std::string text, ReadSmallFile(path, kConfigBytesMax));
-  json config = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  ASSIGN_OR_RETURN(json config, ParseStrictJson(text, path, kConfigDepthMax));
   if (!config.is_object()) {
     return absl::InvalidArgumentError(absl::StrCat(path, " is not a JSON object"));
   }

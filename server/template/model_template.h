@@ -18,7 +18,8 @@ struct ModelTemplate {
 
 // Looks at chat_template.jinja, then at tokenizer_config.json's chat_template: a string, or a list
 // of {name, template} of which "default" is taken. nullopt: the model has no chat template.
-// NOT_FOUND without tokenizer_config.json, INVALID_ARGUMENT for files that cannot be understood.
+// NOT_FOUND without tokenizer_config.json, INVALID_ARGUMENT for files that cannot be understood,
+// else as ParseStrictJson.
 absl::StatusOr<std::optional<ModelTemplate>> LoadChatTemplate(const std::string& model_dir,
                                                               const TemplateLimits& limits = {});
 

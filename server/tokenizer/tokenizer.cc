@@ -6,12 +6,14 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "base/stored_file.h"
+#include "base/strict_json.h"
 #include "base/utf8.h"
 
 namespace headgate {
 namespace {
 
 constexpr size_t kFileBytesMax = size_t{256} << 20;
+constexpr int kJsonDepthMax = 64;
 constexpr size_t kTextBytesMax = size_t{1} << 28;
 
 absl::Status Named(const std::string& file, const absl::Status& status) {
@@ -66,11 +68,7 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromDocument(const JsonNod
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::ParseFile(std::string_view json,
                                                                 const std::string& file) {
-  const auto document =
-      nlohmann::json::parse(json.begin(), json.end(), nullptr, /*allow_exceptions=*/false);
-  if (document.is_discarded()) {
-    return absl::InvalidArgumentError(absl::StrCat(file, ": is not valid JSON"));
-  }
+  ASSIGN_OR_RETURN(const nlohmann::json document, ParseStrictJson(json, file, kJsonDepthMax));
   auto tokenizer = FromDocument(JsonNode(document, ""));
   if (!tokenizer.ok()) return Named(file, tokenizer.status());
   return tokenizer;

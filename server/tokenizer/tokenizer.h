@@ -42,7 +42,8 @@ struct EncodeOptions {
 
 class Tokenizer final {
  public:
-  // Reads model_dir/tokenizer.json. INVALID_ARGUMENT, or as ReadSmallFile; names file and key.
+  // Reads model_dir/tokenizer.json. INVALID_ARGUMENT, or as ReadSmallFile and
+  // ParseStrictJson; names file and key.
   static absl::StatusOr<std::unique_ptr<Tokenizer>> Load(const std::string& model_dir);
 
   // The same from the file's content.

@@ -11,7 +11,7 @@
 #include "base/stored_file.h"
 #include "worker/format/config_values.h"
 #include "worker/format/rope_config.h"
-#include "worker/format/strict_json.h"
+#include "base/strict_json.h"
 
 namespace headgate {
 namespace {

@@ -6,7 +6,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
-#include "worker/format/strict_json.h"
+#include "base/strict_json.h"
 
 namespace headgate {
 namespace {

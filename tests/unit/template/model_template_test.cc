@@ -64,11 +64,15 @@ TEST_F(ModelTemplateTest, NoTemplateIsNoError) {
 TEST_F(ModelTemplateTest, RefusesWhatItCannotUnderstand) {
   EXPECT_EQ(Load().status().code(), absl::StatusCode::kNotFound);
   for (const std::string config :
-       {"", "[]", "{", R"({"chat_template": 1})", R"({"chat_template": [1]})",
+       {"[]", R"({"chat_template": 1})", R"({"chat_template": [1]})",
         R"({"chat_template": [{"name": "rag", "template": "x"}]})",
         R"({"chat_template": "x", "bos_token": 5})", R"({"chat_template": "{% nosuch %}"})"}) {
     Write("tokenizer_config.json", config);
     EXPECT_EQ(Load().status().code(), absl::StatusCode::kInvalidArgument) << config;
+  }
+  for (const std::string config : {"", "{", R"({"bos_token": "<s>", "bos_token": "<t>"})"}) {
+    Write("tokenizer_config.json", config);
+    EXPECT_EQ(Load().status().code(), absl::StatusCode::kDataLoss) << config;
   }
 }
 

@@ -199,10 +199,16 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(TokenizerTest, RefusesWhatIsNoJson) {
   for (const char* text : {"", "{", "[1", "\xFF", "nul"}) {
     const auto tokenizer = Tokenizer::Parse(text);
-    EXPECT_EQ(tokenizer.status().message(), "tokenizer.json: is not valid JSON") << text;
+    EXPECT_EQ(tokenizer.status().code(), absl::StatusCode::kDataLoss) << text;
+    EXPECT_EQ(tokenizer.status().message().rfind("tokenizer.json is not ", 0), 0u) << text;
   }
   EXPECT_FALSE(Tokenizer::Parse("[]").ok());
   EXPECT_FALSE(Tokenizer::Parse(std::string(100000, '[')).ok());
+}
+
+TEST(TokenizerTest, RefusesAKeyThatComesTwice) {
+  const auto tokenizer = Tokenizer::Parse(R"({"model":{"vocab":{"a":0,"b":1,"a":2}}})");
+  EXPECT_EQ(tokenizer.status().message(), "tokenizer.json holds the key \"a\" twice in one object");
 }
 
 }  // namespace

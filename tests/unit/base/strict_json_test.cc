@@ -1,4 +1,4 @@
-#include "worker/format/strict_json.h"
+#include "base/strict_json.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
