@@ -8,10 +8,12 @@
 
 #include <atomic>
 #include <chrono>
+#include <optional>
 #include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/host_port.h"
 
 namespace headgate {
 namespace {
@@ -75,12 +77,13 @@ MetricsExporter::~MetricsExporter() {
 
 absl::StatusOr<std::unique_ptr<MetricsExporter>> MetricsExporter::Start(
     const std::string& address, std::function<MetricFamilies()> collect) {
-  if (address.rfind(':') == std::string::npos) {
+  std::optional<HostPort> tcp = ParseHostPort(address);
+  if (!tcp.has_value()) {
     return absl::InvalidArgumentError(
-        absl::StrCat("metrics address '", address, "': give host:port"));
+        absl::StrCat("metrics address '", address, "': give host:port (port 0 to 65535)"));
   }
   auto state = std::make_unique<State>();
-  state->host = address.substr(0, address.rfind(':'));
+  state->host = std::move(tcp->host);
   state->page = std::make_shared<Page>(std::move(collect));
   try {
     state->exposer = std::make_unique<prometheus::Exposer>(address, kThreads);

@@ -2,11 +2,13 @@
 
 #include <grpcpp/resource_quota.h>
 
+#include <optional>
+
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
+#include "base/host_port.h"
 
 namespace headgate {
 namespace {
@@ -29,42 +31,8 @@ void SetKeepalive(grpc::ServerBuilder& builder, int time_ms, int timeout_ms, int
   builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeMs);
 }
 
-}  // namespace
-
-bool IsLocalAddress(const std::string& address) {
-  for (absl::string_view prefix : {"unix:", "unix-abstract:", "localhost:", "[::1]:"}) {
-    if (absl::StartsWith(address, prefix)) return true;
-  }
-  // A number, not a name that begins like one.
-  return absl::StartsWith(address, "127.") &&
-         address.find_first_not_of("0123456789.") == address.rfind(':');
-}
-
-absl::Status CheckAddress(const std::string& address) {
-  absl::string_view rest = address;
-  if (absl::ConsumePrefix(&rest, "unix:")) {
-    if (!rest.empty() && rest.size() <= kUnixPathMax) return absl::OkStatus();
-    return absl::InvalidArgumentError(absl::StrCat(
-        "address '", address, "': a unix socket's path has 1 to ", kUnixPathMax, " bytes"));
-  }
-  if (absl::StartsWith(address, "unix-abstract:")) return absl::OkStatus();
-  const size_t colon = address.rfind(':');
-  int port = 0;
-  if (colon == std::string::npos || !absl::SimpleAtoi(rest.substr(colon + 1), &port) ||
-      !(0 <= port && port <= 65535)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("address '", address, "': give host:port (port 0 to 65535) or unix:/path"));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status CheckMayBePlain(const std::string& address, bool credentials_given) {
-  if (absl::Status form = CheckAddress(address); !form.ok()) return form;
-  if (credentials_given || IsLocalAddress(address)) return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      absl::StrCat("address '", address,
-                   "' can be reached from other machines, which needs TLS; without it give "
-                   "127.0.0.1:port, localhost:port or unix:/path"));
+bool IsUnix(const std::string& address) {
+  return absl::StartsWith(address, "unix:") || absl::StartsWith(address, "unix-abstract:");
 }
 
 void SetPublicLimits(grpc::ServerBuilder& builder) {
@@ -88,6 +56,69 @@ void SetInternalLimits(grpc::ServerBuilder& builder) {
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kStreamsPerConnectionMax);
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   SetKeepalive(builder, 5'000, 5'000, 1'000);
+}
+
+}  // namespace
+
+bool IsLocalAddress(const std::string& address) {
+  if (IsUnix(address)) return true;
+  const std::optional<HostPort> tcp = ParseHostPort(address);
+  if (!tcp.has_value()) return false;
+  if (tcp->host == "localhost" || tcp->host == "[::1]") return true;
+  // A number, not a name that begins like one.
+  return absl::StartsWith(tcp->host, "127.") &&
+         tcp->host.find_first_not_of("0123456789.") == std::string::npos;
+}
+
+absl::Status CheckAddress(const std::string& address) {
+  absl::string_view rest = address;
+  if (absl::ConsumePrefix(&rest, "unix:")) {
+    if (!rest.empty() && rest.size() <= kUnixPathMax) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrCat(
+        "address '", address, "': a unix socket's path has 1 to ", kUnixPathMax, " bytes"));
+  }
+  if (absl::StartsWith(address, "unix-abstract:")) return absl::OkStatus();
+  if (!ParseHostPort(address).has_value()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("address '", address, "': give host:port (port 0 to 65535) or unix:/path"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckMayBePlain(const std::string& address, bool credentials_given) {
+  if (absl::Status form = CheckAddress(address); !form.ok()) return form;
+  if (credentials_given || IsLocalAddress(address)) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("address '", address,
+                   "' can be reached from other machines, which needs TLS; without it give "
+                   "127.0.0.1:port, localhost:port or unix:/path"));
+}
+
+absl::StatusOr<ListeningServer> Listen(const std::string& role, const std::string& address,
+                                       const std::shared_ptr<grpc::ServerCredentials>& credentials,
+                                       Callers callers, grpc::Service& service) {
+  if (const absl::Status allowed = CheckMayBePlain(address, credentials != nullptr);
+      !allowed.ok()) {
+    return absl::Status(allowed.code(), absl::StrCat(role, ": ", allowed.message()));
+  }
+  grpc::ServerBuilder builder;
+  if (callers == Callers::kClients) {
+    SetPublicLimits(builder);
+  } else {
+    SetInternalLimits(builder);
+  }
+  ListeningServer listening;
+  builder.AddListeningPort(address,
+                           credentials != nullptr ? credentials : grpc::InsecureServerCredentials(),
+                           &listening.port);
+  builder.RegisterService(&service);
+  listening.server = builder.BuildAndStart();
+  if (listening.server == nullptr) {
+    return absl::UnavailableError(absl::StrCat(role, ": cannot listen on '", address,
+                                               "': is it taken, or the folder missing?"));
+  }
+  if (IsUnix(address)) listening.port = 0;
+  return listening;
 }
 
 grpc::ChannelArguments InternalChannelArguments() {

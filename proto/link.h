@@ -1,6 +1,6 @@
-// gRPC settings that every role shares: limits of a server, keepalive of a link, and which
-// addresses may be used without TLS. docs/api.md repeats the values that a client can meet. Pure
-// functions; any thread.
+// What every role does alike with gRPC: listening within limits, keepalive of a link, and which
+// addresses may be used without TLS. docs/api.md repeats the values that a client can meet. No
+// state; any thread.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -9,6 +9,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 
 namespace headgate {
 
@@ -24,14 +25,26 @@ absl::Status CheckAddress(const std::string& address);
 // reached from outside.
 absl::Status CheckMayBePlain(const std::string& address, bool credentials_given);
 
-// Limits of a server that clients from anywhere may call.
-void SetPublicLimits(grpc::ServerBuilder& builder);
+// Who may call a server; its limits follow from it.
+enum class Callers {
+  kClients,   // anybody
+  kOwnRoles,  // only our own processes (Attach, Run)
+};
 
-// Limits of a server that only our own processes call (Attach, Run).
-void SetInternalLimits(grpc::ServerBuilder& builder);
+struct ListeningServer {
+  std::unique_ptr<grpc::Server> server;
+  int port = 0;  // the one in use; 0 for a unix socket
+};
+
+// Serves `service` at `address` (port 0 = any free one); null credentials = plain. Errors of
+// CheckMayBePlain; UNAVAILABLE when the address cannot be listened on. Messages begin with `role`.
+// REQUIRES: `service` outlives the server.
+absl::StatusOr<ListeningServer> Listen(const std::string& role, const std::string& address,
+                                       const std::shared_ptr<grpc::ServerCredentials>& credentials,
+                                       Callers callers, grpc::Service& service);
 
 // Reconnects within a second, notices a dead or stopped peer by keepalive. The called server must
-// use SetInternalLimits, which permits these pings.
+// listen for kOwnRoles, which permits these pings.
 grpc::ChannelArguments InternalChannelArguments();
 
 // Never UNKNOWN: the same code and message.

@@ -5,8 +5,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/match.h"
-#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/status_macros.h"
 #include "proto/link.h"
@@ -22,9 +20,7 @@ absl::Status Check(const InferenceServerOptions& options) {
       !(options.model.vocab > 0)) {
     return absl::InvalidArgumentError("server: the model needs a name, positions and a vocabulary");
   }
-  RETURN_IF_ERROR(
-      CheckMayBePlain(options.scheduler.address, options.scheduler.credentials != nullptr));
-  return CheckMayBePlain(options.listen, options.credentials != nullptr);
+  return CheckMayBePlain(options.scheduler.address, options.scheduler.credentials != nullptr);
 }
 
 }  // namespace
@@ -47,21 +43,12 @@ absl::StatusOr<std::unique_ptr<InferenceServer>> InferenceServer::Start(
   server->calls_->link =
       std::make_unique<SchedulerLink>(options.scheduler, [self](bool) { self->UpdateHealth(); });
   grpc::EnableDefaultHealthCheckService(true);
-  grpc::ServerBuilder builder;
-  SetPublicLimits(builder);
-  builder.AddListeningPort(
-      options.listen, options.credentials ? options.credentials : grpc::InsecureServerCredentials(),
-      &server->port_);
-  builder.RegisterService(&server->service_);
-  std::unique_ptr<grpc::Server> built = builder.BuildAndStart();
-  if (built == nullptr) {
-    return absl::UnavailableError(absl::StrCat("server: cannot listen on '", options.listen,
-                                               "': is it taken, or the folder missing?"));
-  }
-  if (absl::StartsWith(options.listen, "unix")) server->port_ = 0;
+  ASSIGN_OR_RETURN(ListeningServer listening, Listen("server", options.listen, options.credentials,
+                                                     Callers::kClients, server->service_));
+  server->port_ = listening.port;
   {
     std::lock_guard lock(server->health_mutex_);
-    server->server_ = std::move(built);
+    server->server_ = std::move(listening.server);
   }
   server->UpdateHealth();
   return server;

@@ -4,12 +4,14 @@
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <random>
 #include <thread>
 #include <vector>
 
-#include "absl/strings/str_split.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "base/host_port.h"
 #include "base/status_macros.h"
 #include "cli/bench/serve_target.h"
 
@@ -120,11 +122,11 @@ absl::Status RunServeBench(const ServeBenchOptions& options, std::ostream& out) 
   std::vector<std::unique_ptr<ServeTarget>> targets;
   targets.push_back(MakeHeadgateTarget(options.server));
   if (!options.peer.empty()) {
-    const std::vector<std::string> parts = absl::StrSplit(options.peer, ':');
-    if (parts.size() != 2) {
+    const std::optional<HostPort> peer = ParseHostPort(options.peer);
+    if (!peer.has_value()) {
       return absl::InvalidArgumentError("--peer: give host:port of a llama-server");
     }
-    targets.push_back(MakeLlamaServerTarget(parts[0], parts[1]));
+    targets.push_back(MakeLlamaServerTarget(peer->host, absl::StrCat(peer->port)));
   }
   if (!options.json) {
     out << "tokens/s, median of " << options.runs << " alternating runs\n"

@@ -2,8 +2,6 @@
 
 #include <utility>
 
-#include "absl/strings/match.h"
-#include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "headgate/internal/cluster.grpc.pb.h"
 #include "proto/link.h"
@@ -35,22 +33,15 @@ WorkerService::WorkerService(WorkerServiceOptions options, std::shared_ptr<StepI
       service_(std::make_unique<Service>(inbox_)) {}
 
 absl::StatusOr<std::unique_ptr<WorkerService>> WorkerService::Start(WorkerServiceOptions options) {
-  RETURN_IF_ERROR(CheckMayBePlain(options.listen, options.credentials != nullptr));
   RETURN_IF_ERROR(Worker::Check(options.loop.worker));
   const std::string listen = options.listen;
-  const auto credentials =
-      options.credentials ? options.credentials : grpc::InsecureServerCredentials();
+  const auto credentials = options.credentials;
   std::unique_ptr<WorkerService> worker(
       new WorkerService(std::move(options), std::make_shared<StepInbox>(kInboxLimit)));
-  grpc::ServerBuilder builder;
-  SetInternalLimits(builder);
-  builder.AddListeningPort(listen, credentials, &worker->port_);
-  builder.RegisterService(worker->service_.get());
-  worker->server_ = builder.BuildAndStart();
-  if (worker->server_ == nullptr || (worker->port_ == 0 && !absl::StartsWith(listen, "unix:"))) {
-    return absl::UnavailableError(absl::StrCat("worker: cannot listen on ", listen));
-  }
-  if (absl::StartsWith(listen, "unix:")) worker->port_ = 0;
+  ASSIGN_OR_RETURN(ListeningServer listening,
+                   Listen("worker", listen, credentials, Callers::kOwnRoles, *worker->service_));
+  worker->server_ = std::move(listening.server);
+  worker->port_ = listening.port;
   worker->thread_ = std::thread([loop = &worker->loop_] { loop->Run(); });
   return worker;
 }

@@ -184,6 +184,13 @@ TEST(Exporter, StopsAtOnce) {
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::milliseconds(500));
 }
 
+TEST(Exporter, AnAddressHasAPort) {
+  for (const char* address : {"", "127.0.0.1", "127.0.0.1:x", "127.0.0.1:65536"}) {
+    const auto exporter = MetricsExporter::Start(address, [] { return MetricFamilies(); });
+    EXPECT_EQ(exporter.status().code(), absl::StatusCode::kInvalidArgument) << address;
+  }
+}
+
 TEST(Exporter, ATakenPortIsAnError) {
   const auto nothing = [] { return MetricFamilies(); };
   auto first = MetricsExporter::Start("127.0.0.1:0", nothing);

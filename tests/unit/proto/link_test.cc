@@ -1,7 +1,12 @@
 // Which addresses may be used without TLS, and status codes across gRPC.
 #include "proto/link.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <string>
+
+#include "headgate/internal/cluster.grpc.pb.h"
 
 namespace headgate {
 namespace {
@@ -25,6 +30,25 @@ TEST(Link, AddressesHaveAForm) {
   }
   EXPECT_FALSE(CheckMayBePlain("unix:/" + std::string(107, 'x'), false).ok());
   EXPECT_TRUE(CheckMayBePlain("unix:/" + std::string(106, 'x'), false).ok());
+}
+
+TEST(Link, ListensOrSaysWhyNot) {
+  internal::Worker::Service worker;
+  const auto first = Listen("worker", "127.0.0.1:0", nullptr, Callers::kOwnRoles, worker);
+  ASSERT_TRUE(first.ok()) << first.status();
+  EXPECT_GT(first->port, 0);
+  internal::Worker::Service other;
+  const std::string taken = "127.0.0.1:" + std::to_string(first->port);
+  const auto second = Listen("worker", taken, nullptr, Callers::kClients, other);
+  EXPECT_EQ(second.status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(second.status().message()),
+              testing::HasSubstr("worker: cannot listen on '" + taken));
+  EXPECT_EQ(Listen("worker", "0.0.0.0:0", nullptr, Callers::kClients, other).status().code(),
+            absl::StatusCode::kFailedPrecondition);
+  const std::string path = testing::TempDir() + "/link_test.sock";
+  const auto local = Listen("worker", "unix:" + path, nullptr, Callers::kOwnRoles, other);
+  ASSERT_TRUE(local.ok()) << local.status();
+  EXPECT_EQ(local->port, 0);
 }
 
 TEST(Link, StatusNeverBecomesUnknown) {

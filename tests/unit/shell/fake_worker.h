@@ -39,15 +39,14 @@ class FakeWorker final : public internal::Worker::Service {
   std::atomic<bool> hang = false;
   std::atomic<int> step_us = 0;
   std::atomic<int64_t> vocab = kFakeVocab;
+  std::atomic<uint32_t> rows = 1;
 
   void Listen() {
     stopping_ = false;
-    grpc::ServerBuilder builder;
-    SetInternalLimits(builder);
-    builder.AddListeningPort(address_, grpc::InsecureServerCredentials());
-    builder.RegisterService(this);
-    server_ = builder.BuildAndStart();
-    CHECK(server_ != nullptr);
+    absl::StatusOr<ListeningServer> listening =
+        headgate::Listen("worker", address_, nullptr, Callers::kOwnRoles, *this);
+    CHECK(listening.ok()) << listening.status();
+    server_ = std::move(listening->server);
   }
 
   // As if the process were killed.
@@ -81,7 +80,7 @@ class FakeWorker final : public internal::Worker::Service {
     ready.epoch = epoch;
     ready.shape.pages_total = 10'000;
     ready.shape.page_bytes = 1024;
-    ready.shape.rows = {{HeadClass::kFull, 1, 0, 0}};
+    ready.shape.rows = {{HeadClass::kFull, rows, 0, 0}};
     ready.page_tokens = kFakePageTokens;
     ready.max_positions = 4096;
     ready.vocab = vocab;
