@@ -84,6 +84,7 @@ struct ServerStats {
   uint64_t stale_messages = 0;      // repeated token or unknown request: ignored
   uint64_t slow_readers = 0;        // streams ended because the client did not read
   uint64_t prompt_tokens = 0;
+  uint64_t unwritten_bytes = 0;  // of answers that their clients have not read yet
   std::vector<QueueStats> queues;
   Histogram ttft_seconds;
   Histogram inter_token_seconds;

@@ -151,7 +151,7 @@ void GenerateStream::AddTokenLocked(const TokenEvent& event) {
     }
   }
   pending_any_ = true;
-  pending_bytes_ += kTokenBytes + event.top.size() * kTokenBytes;
+  CountPendingLocked(kTokenBytes + event.top.size() * kTokenBytes);
   // An end token is not part of the text.
   const bool stops =
       std::find(stop_tokens_.begin(), stop_tokens_.end(), event.token) != stop_tokens_.end();
@@ -166,7 +166,7 @@ void GenerateStream::AddTokenLocked(const TokenEvent& event) {
 void GenerateStream::AddTextLocked(const std::string& text) {
   const std::string certain = stops_.has_value() ? stops_->Push(text) : text;
   pending_.mutable_text()->append(certain);
-  pending_bytes_ += certain.size();
+  CountPendingLocked(certain.size());
   if (!stops_.has_value() || !stops_->matched()) return;
   CancelRequestLocked();
   CompleteLocked(v1::FINISH_REASON_STOP);
@@ -190,8 +190,7 @@ void GenerateStream::FailLocked(ClientError error) {
   if (!end_.has_value()) end_ = std::move(error);
   // What is pending is dropped: it may be large, and a failed answer is no answer.
   failed_ = true;
-  pending_any_ = false;
-  pending_.Clear();
+  ForgetPendingLocked();
   WriteLocked();
 }
 
@@ -199,14 +198,24 @@ void GenerateStream::CancelRequestLocked() {
   if (submitted_) server_.link->Cancel(id_);
 }
 
+void GenerateStream::CountPendingLocked(size_t bytes) {
+  pending_bytes_ += bytes;
+  server_.counters.Unwritten(static_cast<int64_t>(bytes));
+}
+
+void GenerateStream::ForgetPendingLocked() {
+  server_.counters.Unwritten(-static_cast<int64_t>(pending_bytes_));
+  pending_bytes_ = 0;
+  pending_any_ = false;
+  pending_.Clear();
+}
+
 void GenerateStream::WriteLocked() {
   if (writing_ || finished_) return;
   if (!end_.has_value()) {
     if (!pending_any_) return;
     outgoing_ = SerializeMessage(pending_);
-    pending_.Clear();
-    pending_any_ = false;
-    pending_bytes_ = 0;
+    ForgetPendingLocked();
     writing_ = true;
     write_began_at_ = absl::Now();
     StartWrite(&outgoing_);
@@ -215,6 +224,7 @@ void GenerateStream::WriteLocked() {
   finished_ = true;
   if (failed_) return Finish(ToGrpc(*end_, context_));
   outgoing_ = SerializeMessage(pending_);
+  ForgetPendingLocked();
   StartWriteAndFinish(&outgoing_, grpc::WriteOptions(), grpc::Status::OK);
 }
 

@@ -50,6 +50,8 @@ class GenerateStream final : private grpc::ServerWriteReactor<grpc::ByteBuffer>,
   void CompleteLocked(v1::FinishReason reason);
   void FailLocked(ClientError error);
   void CancelRequestLocked();
+  void CountPendingLocked(size_t bytes);
+  void ForgetPendingLocked();
   void WriteLocked();
 
   void OnWriteDone(bool ok) override;

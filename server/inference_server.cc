@@ -98,7 +98,9 @@ ServerStats InferenceServer::Stats() const {
   stats.replays = link.replays;
   stats.stale_messages = link.stale_messages;
   stats.queues = {{"live_requests", link.live, link.live_limit},
-                  {"scheduler_unsent", link.unsent, 4 * link.live_limit + 16},
+                  {"scheduler_unsent", link.unsent, link.unsent_limit},
+                  {"unwritten_bytes", stats.unwritten_bytes,
+                   stats.streams_active * calls_->limits.pending_bytes_max},
                   calls_->pool->Stats()};
   return stats;
 }

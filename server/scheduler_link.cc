@@ -23,6 +23,10 @@ TokenEvent EndEvent(RequestId id, absl::Status status) {
   return event;
 }
 
+// The requests and cancels of all live ones, with room for those that come and go while a write
+// waits.
+size_t UnsentLimit(size_t live_limit) { return 4 * live_limit + 16; }
+
 std::unique_ptr<internal::Scheduler::Stub> MakeStub(const SchedulerLinkOptions& options) {
   return internal::Scheduler::NewStub(grpc::CreateCustomChannel(
       options.address,
@@ -34,6 +38,7 @@ std::unique_ptr<internal::Scheduler::Stub> MakeStub(const SchedulerLinkOptions& 
 
 SchedulerLink::SchedulerLink(SchedulerLinkOptions options, std::function<void(bool)> on_ready)
     : options_(std::move(options)),
+      unsent_limit_(UnsentLimit(options_.live_limit)),
       on_ready_(std::move(on_ready)),
       stub_(MakeStub(options_)),
       backoff_(options_.backoff_min),
@@ -105,6 +110,7 @@ SchedulerLinkState SchedulerLink::State() const {
   state.ready = attached_ && counters_.load.groups_ready > 0;
   state.live = live_.size();
   state.live_limit = options_.live_limit;
+  state.unsent_limit = unsent_limit_;
   state.unsent = stream_ == nullptr ? 0 : stream_->queued();
   return state;
 }
@@ -140,8 +146,7 @@ void SchedulerLink::Open(uint64_t generation) {
   };
   listener.on_end = [this, generation](const absl::Status& status) { OnEnd(generation, status); };
   ++open_streams_;
-  const size_t queue_limit = 4 * options_.live_limit + 16;  // requests and cancels
-  stream_ = Stream::Start(queue_limit, std::move(listener),
+  stream_ = Stream::Start(unsent_limit_, std::move(listener),
                           [this](grpc::ClientContext* context, Stream::Reactor* reactor) {
                             stub_->async()->Attach(context, reactor);
                           });

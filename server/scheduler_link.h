@@ -48,6 +48,7 @@ struct SchedulerLinkState {
   size_t live = 0;
   size_t live_limit = 0;
   size_t unsent = 0;  // messages not yet written
+  size_t unsent_limit = 0;
   uint64_t reconnects = 0;
   uint64_t replays = 0;
   uint64_t stale_messages = 0;
@@ -100,6 +101,7 @@ class SchedulerLink final {
   void TellReady();
 
   const SchedulerLinkOptions options_;
+  const size_t unsent_limit_;
   const std::function<void(bool)> on_ready_;
   const std::unique_ptr<internal::Scheduler::Stub> stub_;
 

@@ -31,6 +31,11 @@ void ServerCounters::SlowReader() {
   ++stats_.slow_readers;
 }
 
+void ServerCounters::Unwritten(int64_t change) {
+  std::lock_guard lock(mutex_);
+  stats_.unwritten_bytes += static_cast<uint64_t>(change);
+}
+
 void ServerCounters::Ended(const absl::Status& status, absl::Duration took) {
   std::lock_guard lock(mutex_);
   --stats_.streams_active;

@@ -19,6 +19,8 @@ class ServerCounters final {
   // since its last token.
   void Token(bool first, absl::Duration since);
   void SlowReader();
+  // Bytes of answers that wait to be written: `change` more (or fewer).
+  void Unwritten(int64_t change);
   void Ended(const absl::Status& status, absl::Duration took);
 
   ServerStats Stats() const;

@@ -1,6 +1,7 @@
 // The server on a real socket, against a scheduler that can be cut, stopped and made to stutter.
 #include <grpcpp/generic/generic_stub.h>
 
+#include <algorithm>
 #include <random>
 #include <thread>
 
@@ -142,9 +143,19 @@ TEST_F(InferenceTest, ASlowReaderIsCutOffAndFreed) {
   request.set_ignore_eos(true);
   request.set_logprobs(0);
   auto reader = stub_->Generate(&context, request);
-  EXPECT_TRUE(WaitFor([&] { return server_->Stats().slow_readers == 1; }, absl::Seconds(60)));
+  uint64_t most_unwritten = 0;
+  const auto cut_off = [&] {
+    const ServerStats stats = server_->Stats();
+    EXPECT_EQ(stats.queues.at(2).name, "unwritten_bytes");
+    most_unwritten = std::max(most_unwritten, stats.queues.at(2).size);
+    return stats.slow_readers == 1;
+  };
+  EXPECT_TRUE(WaitFor(cut_off, absl::Seconds(60)));
+  EXPECT_GT(most_unwritten, 0u);
+  EXPECT_LT(most_unwritten, 2 * options_.limits.pending_bytes_max);
   EXPECT_TRUE(WaitFor([&] { return scheduler_->live() == 0; }));
   EXPECT_TRUE(WaitFor([&] { return server_->Stats().streams_active == 0; }));
+  EXPECT_EQ(server_->Stats().unwritten_bytes, 0u);
   v1::GenerateResponse message;
   while (reader->Read(&message)) {
   }
@@ -181,6 +192,7 @@ TEST_F(InferenceTest, CancelledCallsLeaveNothingBehind) {
   EXPECT_EQ(stats.requests_started,
             stats.requests_ok + stats.requests_cancelled + stats.requests_failed);
   EXPECT_EQ(stats.queues.at(0).size, 0u) << stats.queues.at(0).name;
+  EXPECT_EQ(stats.unwritten_bytes, 0u);
 }
 
 TEST_F(InferenceTest, DeadlinesEndRequests) {
