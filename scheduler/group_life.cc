@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "scheduler/admission.h"
 #include "scheduler/scheduler_state.h"
 
@@ -14,11 +15,12 @@ constexpr int64_t kPositionsMax = int64_t{1} << 29;  // the ledger counts up to 
 
 }  // namespace
 
-void Scheduler::State::GroupUp(Group& group, const GroupShape& shape, absl::Time now) {
+absl::Status Scheduler::State::GroupUp(Group& group, const GroupShape& shape, absl::Time now) {
   if (group.known && shape.epoch <= group.shape.epoch) {
     marks.Visit(Mark::kGroupUpStale);
     ++stats.stale_messages;
-    return;
+    return absl::FailedPreconditionError(
+        absl::StrCat("epoch ", shape.epoch, " is not newer than ", group.shape.epoch));
   }
   absl::StatusOr<PageLedger> ledger = PageLedger::Create(shape);
   const bool sane =
@@ -26,7 +28,9 @@ void Scheduler::State::GroupUp(Group& group, const GroupShape& shape, absl::Time
   if (!ledger.ok() || !sane) {
     marks.Visit(Mark::kGroupShapeRefused);
     ++stats.stale_messages;
-    return;
+    if (!ledger.ok()) return ledger.status();
+    return absl::InvalidArgumentError(
+        absl::StrCat("group shape: vocab ", shape.vocab, ", max_positions ", shape.max_positions));
   }
   if (group.up) {
     marks.Visit(Mark::kGroupUpWithoutDown);
@@ -42,9 +46,11 @@ void Scheduler::State::GroupUp(Group& group, const GroupShape& shape, absl::Time
   group.tokens_max = LongestSequence(shape, *group.ledger);
   group.next_step = 1;
   group.pages.assign(shape.ranks.size(), {});
-  if (group.tokens_max == tokens_max_before && shape.vocab == vocab_before) return;
-
+  if (group.tokens_max == tokens_max_before && shape.vocab == vocab_before) {
+    return absl::OkStatus();
+  }
   Retier(now);
+  return absl::OkStatus();
 }
 
 // Capacities changed: the queue is sorted anew, and who fits nowhere any more is refused.

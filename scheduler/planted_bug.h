@@ -1,6 +1,6 @@
 // Historic bugs of other servers that the simulator must catch (tests/sim/). tests/sim
-// compiles the files that name a bug again with -DHEADGATE_PLANT_BUG=<n>; everywhere else PlantedBug() is constant false
-// and costs nothing.
+// compiles the files that name a bug again with -DHEADGATE_PLANT_BUG=<n>; everywhere else
+// PlantedBug() is constant false and costs nothing.
 #pragma once
 
 #ifndef HEADGATE_PLANT_BUG

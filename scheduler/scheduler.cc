@@ -53,8 +53,8 @@ void Scheduler::SubmitRequest(Request request, absl::Time now) {
 
 void Scheduler::Cancel(RequestId request) { state_->Cancel(request); }
 
-void Scheduler::GroupUp(int group, const GroupShape& shape, absl::Time now) {
-  state_->GroupUp(state_->group_at(group), shape, now);
+absl::Status Scheduler::GroupUp(int group, const GroupShape& shape, absl::Time now) {
+  return state_->GroupUp(state_->group_at(group), shape, now);
 }
 
 void Scheduler::GroupDown(int group, absl::Time /*now*/) {

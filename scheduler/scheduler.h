@@ -12,6 +12,7 @@
 #include <span>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "base/group_shape.h"
 #include "base/request.h"
@@ -56,10 +57,10 @@ class Scheduler {
   // The client is gone; unknown ids are ignored. No event follows for this request.
   void Cancel(RequestId request);
 
-  // The group serves `shape.epoch` from now on, with empty pools. A shape that makes no sense or an
-  // epoch that is not newer is ignored and counted. Waiting requests that can no longer run
-  // anywhere end with INVALID_ARGUMENT.
-  void GroupUp(int group, const GroupShape& shape, absl::Time now);
+  // The group serves `shape.epoch` from now on, with empty pools. INVALID_ARGUMENT for a shape that
+  // makes no sense, FAILED_PRECONDITION for an epoch that is not newer: counted, and nothing
+  // changes. Waiting requests that can no longer run anywhere end with INVALID_ARGUMENT.
+  absl::Status GroupUp(int group, const GroupShape& shape, absl::Time now);
   // The group's epoch ended: its sequences go back to the queue and are replayed elsewhere or
   // later.
   void GroupDown(int group, absl::Time now);

@@ -40,7 +40,7 @@ struct Scheduler::State {
   void Fail(LiveRequest& live, absl::Status status, absl::Time now);
 
   // group_life.cc
-  void GroupUp(Group& group, const GroupShape& shape, absl::Time now);
+  absl::Status GroupUp(Group& group, const GroupShape& shape, absl::Time now);
   void Retier(absl::Time now);
   void GroupDown(Group& group);
 

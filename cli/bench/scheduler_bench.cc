@@ -11,6 +11,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/check.h"
 #include "base/status_macros.h"
 #include "kvstore/page_ledger.h"
 #include "scheduler/scheduler.h"
@@ -46,7 +47,7 @@ class ClosedLoop {
         shape_(BenchShape(options.running)),
         ledger_(*PageLedger::Create(shape_)),
         scheduler_(Limits(options)) {
-    scheduler_.GroupUp(0, shape_, now_);
+    CHECK(scheduler_.GroupUp(0, shape_, now_).ok());
   }
 
   // Runs one step and returns the scheduler's share of it, in microseconds.

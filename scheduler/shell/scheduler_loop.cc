@@ -148,9 +148,9 @@ void SchedulerLoop::OnReply(RankReplied event, absl::Time now) {
   WorkerGroup& group = groups_[index];
   const WorkerGroup::Progress progress = group.OnReply(std::move(event), now);
   NoteDown(index, now);
-  if (progress.came_up) {
-    told_up_[index] = true;
-    scheduler_.GroupUp(static_cast<int>(index), group.shape(), now);
+  if (progress.all_ready) {
+    group.Accept(scheduler_.GroupUp(static_cast<int>(index), group.shape(), now), now);
+    told_up_[index] = group.up();
     published_at_ = absl::InfinitePast();  // health must not wait
   }
   if (!progress.by_rank.empty()) {

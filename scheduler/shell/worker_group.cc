@@ -206,11 +206,21 @@ WorkerGroup::Progress WorkerGroup::OnReady(int rank_index, RankReady ready, absl
             .vocab = first.vocab,
             .ranks = {}};
   for (const Rank& other : ranks_) shape_.ranks.push_back(other.ready->shape);
+  phase_ = Phase::kReady;
+  return {.all_ready = true, .by_rank = {}};
+}
+
+void WorkerGroup::Accept(const absl::Status& verdict, absl::Time now) {
+  CHECK(phase_ == Phase::kReady) << "group " << index_ << " is not waiting for a verdict";
+  if (!verdict.ok()) {
+    return GiveUp(
+        absl::Status(verdict.code(), absl::StrCat("the scheduler refuses it: ", verdict.message())),
+        now);
+  }
   phase_ = Phase::kUp;
   backoff_ = options_.backoff_min;
   spdlog::info("scheduler: group {} is ready with {} ranks, epoch {}", index_, ranks_.size(),
                epoch_);
-  return {.came_up = true, .by_rank = {}};
 }
 
 absl::Status WorkerGroup::CheckAgreement() const {
@@ -281,6 +291,7 @@ absl::Time WorkerGroup::NextDeadline() const {
       return begin_at_;
     case Phase::kConnecting:
       return silent_since_ + options_.ready_timeout;
+    case Phase::kReady:
     case Phase::kUp:
       break;
   }

@@ -43,9 +43,10 @@ class WorkerGroup final {
   // Ends the streams and waits until they are over.
   ~WorkerGroup();
 
+  // All ranks are ready, and the scheduler took the group's shape.
   bool up() const { return phase_ == Phase::kUp; }
   Epoch epoch() const { return epoch_; }
-  const GroupShape& shape() const { return shape_; }                        // REQUIRES: up()
+  const GroupShape& shape() const { return shape_; }                        // since all were ready
   const std::string& model() const { return ranks_.front().ready->model; }  // REQUIRES: up()
   uint64_t stale_messages() const { return stale_messages_; }
   size_t steps_in_flight() const { return in_flight_.size(); }
@@ -56,14 +57,17 @@ class WorkerGroup final {
   // Sends the plan to every rank. A stream that cannot take it ends soon, which is heard of later.
   void Submit(const StepPlan& plan, absl::Time now);
 
-  // What an event may bring: the group came up, or all ranks' results of the oldest step. When the
-  // epoch had to be given up, up() is false afterwards.
+  // What an event may bring: all ranks are ready, or all ranks' results of the oldest step. When
+  // the epoch had to be given up, up() is false afterwards.
   struct Progress {
-    bool came_up = false;
+    bool all_ready = false;  // Accept must follow
     std::vector<StepResult> by_rank;
   };
   Progress OnReply(RankReplied event, absl::Time now);
   void OnClosed(const RankClosed& event, absl::Time now);
+  // What the scheduler says to shape(): OK, the group is up; else the epoch is given up. REQUIRES:
+  // all ranks are ready, and the group is not up yet.
+  void Accept(const absl::Status& verdict, absl::Time now);
 
   // Begins the next epoch when its time has come; gives up what is overdue.
   void Tick(absl::Time now);
@@ -71,7 +75,7 @@ class WorkerGroup final {
   absl::Time NextDeadline() const;
 
  private:
-  enum class Phase { kIdle, kConnecting, kUp };
+  enum class Phase { kIdle, kConnecting, kReady, kUp };
 
   struct Rank {
     std::unique_ptr<internal::Worker::Stub> stub;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/check.h"
 #include "tests/sim/simulation.h"
 
 namespace headgate::sim {
@@ -114,7 +115,7 @@ void Simulation::Up(int index) {
     GroupShape nonsense = group.shape;
     nonsense.epoch += 1;
     nonsense.page_tokens = 0;
-    scheduler_.GroupUp(index, nonsense, Now());
+    scheduler_.GroupUp(index, nonsense, Now()).IgnoreError();
   }
   const bool restarted = group.shape.epoch > 0;
   if (restarted && FaultsOn() && random_.Chance(200)) {
@@ -132,11 +133,11 @@ void Simulation::Up(int index) {
   for (const GroupLife& other : groups_) longest_known_ = std::max(longest_known_, other.longest);
   if (longest_refusing_ < 0) longest_refusing_ = longest_known_;
   longest_refusing_ = std::min(longest_refusing_, longest_known_);
-  scheduler_.GroupUp(index, group.shape, Now());
+  CHECK(scheduler_.GroupUp(index, group.shape, Now()).ok());
   if (FaultsOn() && random_.Chance(50)) {  // and one that is late
     GroupShape late = group.shape;
     --late.epoch;
-    scheduler_.GroupUp(index, late, Now());
+    scheduler_.GroupUp(index, late, Now()).IgnoreError();
   }
 }
 

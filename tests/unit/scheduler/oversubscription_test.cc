@@ -22,7 +22,7 @@ TEST(OversubscriptionTest, FourTimesThePoolWastesLessThanThirtyPercent) {
   Scheduler scheduler(config);
   ScriptedGroup group(shape);
   absl::Time now = absl::UnixEpoch();
-  scheduler.GroupUp(0, shape, now);
+  ASSERT_TRUE(scheduler.GroupUp(0, shape, now).ok());
   constexpr RequestId kRequests = 300;
   for (RequestId id = 1; id <= kRequests; ++id) {
     scheduler.SubmitRequest(SmallRequest(id, kPrompt, kOutput), now);

@@ -63,13 +63,28 @@ TEST_F(SchedulerTest, ALostGroupIsReplayedWithoutGapOrRepeat) {
   scheduler_->GroupDown(0, now_);
   Run();
   scheduler_->StepDone(0, group_->Run(lost.front()), now_);  // late
-  scheduler_->GroupUp(0, SmallShape(16, 2), now_);
+  ASSERT_TRUE(scheduler_->GroupUp(0, SmallShape(16, 2), now_).ok());
   scheduler_->StepDone(0, group_->Run(lost.front()), now_);  // of the old epoch
   RunToEnd();
   EXPECT_THAT(Tokens(1), ElementsAre(100, 101, 102, 103, 104, 105));
   EXPECT_EQ(scheduler_->Stats().stale_messages, 2u);
   EXPECT_EQ(scheduler_->Stats().replays, 1u);
   EXPECT_EQ(scheduler_->Stats().group_restarts, 1u);
+}
+
+TEST_F(SchedulerTest, RefusesAGroupThatItCannotCount) {
+  Start(16);
+  GroupShape shape = SmallShape(16, 2);
+  EXPECT_TRUE(scheduler_->GroupUp(0, shape, now_).ok());
+  EXPECT_TRUE(absl::IsFailedPrecondition(scheduler_->GroupUp(0, shape, now_)));  // not newer
+  shape.epoch = 3;
+  shape.page_tokens = 0;
+  EXPECT_TRUE(absl::IsInvalidArgument(scheduler_->GroupUp(0, shape, now_)));
+  shape = SmallShape(16, 3);
+  shape.vocab = 0;
+  EXPECT_TRUE(absl::IsInvalidArgument(scheduler_->GroupUp(0, shape, now_)));
+  EXPECT_EQ(scheduler_->Stats().groups_ready, 1u);
+  EXPECT_EQ(scheduler_->Stats().stale_messages, 3u);
 }
 
 TEST_F(SchedulerTest, AServersReplayContinuesItsStream) {

@@ -20,7 +20,7 @@ class SchedulerTest : public ::testing::Test {
     shape_ = SmallShape(pages, 1, ranks);
     scheduler_ = std::make_unique<Scheduler>(config);
     group_ = std::make_unique<ScriptedGroup>(shape_);
-    scheduler_->GroupUp(0, shape_, now_);
+    ASSERT_TRUE(scheduler_->GroupUp(0, shape_, now_).ok());
   }
 
   // RunOnce; keeps plans and events.

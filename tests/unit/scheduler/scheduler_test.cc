@@ -107,7 +107,7 @@ TEST_F(SchedulerTest, RequestsWaitForTheFirstGroupAndAreCheckedThen) {
   EXPECT_THAT(events_, IsEmpty());
   shape_ = SmallShape(4);
   group_ = std::make_unique<ScriptedGroup>(shape_);
-  scheduler_->GroupUp(0, shape_, now_);
+  ASSERT_TRUE(scheduler_->GroupUp(0, shape_, now_).ok());
   RunToEnd();
   EXPECT_EQ(Error(1).code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(Finished(2), FinishReason::kLength);
@@ -227,8 +227,8 @@ TEST_F(SchedulerTest, RoutesToTheGroupWithMoreFreePages) {
   SchedulerConfig config;
   config.groups = 2;
   scheduler_ = std::make_unique<Scheduler>(config);
-  scheduler_->GroupUp(0, SmallShape(8), now_);
-  scheduler_->GroupUp(1, SmallShape(8), now_);
+  ASSERT_TRUE(scheduler_->GroupUp(0, SmallShape(8), now_).ok());
+  ASSERT_TRUE(scheduler_->GroupUp(1, SmallShape(8), now_).ok());
   for (RequestId id = 1; id <= 4; ++id) scheduler_->SubmitRequest(SmallRequest(id, 6, 2), now_);
   const Actions actions = scheduler_->RunOnce(now_);
   std::map<int, size_t> starts;

@@ -306,6 +306,26 @@ TEST_F(SchedulerServerTest, RanksThatDisagreeDoNotServe) {
   ASSERT_TRUE(WaitFor([&] { return server_->Stats().groups_ready == 1; }));
 }
 
+TEST_F(SchedulerServerTest, AGroupThatTheLedgerRefusesDoesNotServe) {
+  StartWorkers();
+  for (auto& worker : workers_) worker->rows = 1 << 30;  // no page ledger counts so many
+  options_.loop.group.backoff_max = absl::Milliseconds(100);
+  StartServer();
+  client_ = std::make_unique<AttachClient>(options_.listen);
+  client_->Ask(1, {5}, 10);
+  ASSERT_TRUE(WaitFor([&] { return workers_[0]->epochs().size() >= 4; }));
+  EXPECT_EQ(server_->Stats().groups_ready, 0u);
+  EXPECT_FALSE(client_->finished(1));
+  const absl::Time begin = absl::Now();
+  const size_t before = workers_[0]->epochs().size();
+  ASSERT_TRUE(WaitFor([&] { return workers_[0]->epochs().size() >= before + 3; }));
+  EXPECT_GT(absl::Now() - begin, absl::Milliseconds(180));  // it backs off
+  for (auto& worker : workers_) worker->rows = 1;
+  ASSERT_TRUE(WaitFor([&] { return client_->finished(1); }));
+  EXPECT_EQ(client_->tokens(1), Expected({5}, 10));
+  EXPECT_EQ(server_->Stats().groups_ready, 1u);
+}
+
 TEST_F(SchedulerServerTest, AMalformedPeerIsDropped) {
   StartAll();
   {
