@@ -148,6 +148,7 @@ absl::Status Print(const v1::GenerateResponse& message, bool json, std::ostream&
 }  // namespace
 
 absl::Status RunGenerate(const GenerateOptions& options, std::ostream& out, std::ostream& err) {
+  RETURN_IF_ERROR(CheckAddress(options.server));
   std::atomic<bool> interrupted = false;
   std::mutex mutex;
   std::optional<grpc::ClientContext> context;  // guarded by mutex until it is there

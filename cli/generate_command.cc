@@ -5,7 +5,9 @@
 #include <limits>
 #include <memory>
 
+#include "absl/strings/str_cat.h"
 #include "cli/command.h"
+#include "cli/exit_code.h"
 #include "cli/generate.h"
 
 namespace headgate {
@@ -13,12 +15,13 @@ namespace headgate {
 void AddGenerateCommand(CLI::App& app, Run& run) {
   auto options = std::make_shared<GenerateOptions>();
   CLI::App* generate = app.add_subcommand("generate", "Ask a running server and print the answer");
-  generate->footer(
+  generate->footer(absl::StrCat(
       "Examples:\n"
       "  headgate generate \"What is the capital of France?\"\n"
       "  headgate generate --system \"Answer in French.\" --temperature 0.7 --seed 1 - "
       "<question.txt\n"
-      "  headgate generate --json --max-tokens 16 \"Hello\"");
+      "  headgate generate --json --max-tokens 16 \"Hello\"\n",
+      kExitCodesHelp));
   generate->add_option("prompt", options->prompt, "the question; - reads it from standard input")
       ->required();
   generate->add_option("--server", options->server, "host:port or unix:path")

@@ -7,7 +7,9 @@
 #include <memory>
 
 #include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
 #include "cli/command.h"
+#include "cli/exit_code.h"
 #include "headgate/v1/inference.grpc.pb.h"
 #include "proto/link.h"
 
@@ -33,6 +35,7 @@ void PrintPool(const v1::PoolLoad& pool) {
 }
 
 absl::Status PrintLoad(const Flags& flags) {
+  RETURN_IF_ERROR(CheckAddress(flags.server));
   const auto channel = grpc::CreateChannel(flags.server, grpc::InsecureChannelCredentials());
   const auto stub = v1::Inference::NewStub(channel);
   grpc::ClientContext context;
@@ -66,9 +69,10 @@ void AddLoadCommand(CLI::App& app, Run& run) {
   auto flags = std::make_shared<Flags>();
   CLI::App* load = app.add_subcommand("load", "Print queue and page use of a running server");
   load->footer(
-      "Examples:\n"
-      "  headgate load\n"
-      "  headgate load --json --server unix:/run/headgate/api.sock");
+      absl::StrCat("Examples:\n"
+                   "  headgate load\n"
+                   "  headgate load --json --server unix:/run/headgate/api.sock\n",
+                   kExitCodesHelp));
   load->add_option("--server", flags->server, "host:port or unix:path")->capture_default_str();
   load->add_flag("--json", flags->json, "one JSON object");
   load->callback([flags, &run] { run = [flags] { return PrintLoad(*flags); }; });

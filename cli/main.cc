@@ -29,6 +29,7 @@ int main(int argc, char** argv) {
       "Headgate serves LLMs from a KV cache that forgets, per attention head, what is not needed.\n"
       "Start with: headgate serve --model DIR, then: headgate generate \"your question\""};
   app.name("headgate");
+  app.footer(headgate::kExitCodesHelp);
   app.require_subcommand(1);
   app.set_version_flag("--version", HEADGATE_VERSION);
   headgate::Run run;

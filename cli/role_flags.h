@@ -11,6 +11,10 @@ namespace headgate {
 // The last folder of a path: "models/SmolLM2/" -> "SmolLM2". The default name of a model.
 std::string FolderName(const std::string& path);
 
+// What whoever opens a Prometheus page to others must know.
+inline constexpr char kMetricsHelp[] =
+    "Any address may be given: the page has no TLS and no login, and holds no user text";
+
 struct LogFlags {
   std::string level = "info";
 
@@ -31,6 +35,7 @@ struct WorkerFlags {
   int64_t step_tokens = 512;     // most tokens of one step; the scheduler's budget too
   int threads = 0;               // 0 = all cores, shared by the ranks of `serve`
   std::string isa = "auto";      // auto, avx2, avx512, amx
+  std::string device = "cpu";    // cpu, cuda, cuda:<n>
 
   void Add(CLI::App& app);
   std::vector<std::string> ToArgs() const;

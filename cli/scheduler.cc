@@ -1,6 +1,7 @@
 // `headgate scheduler`: the scheduler's process.
 #include <memory>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "base/status_macros.h"
 #include "cli/command.h"
@@ -81,7 +82,8 @@ void AddSchedulerCommand(CLI::App& app, Run& run) {
       ->add_option("--rendezvous-dir", flags->rendezvous_dir,
                    "folder in which the ranks of a group meet")
       ->required();
-  scheduler->add_option("--metrics-listen", flags->metrics, "host:port of the Prometheus page");
+  scheduler->add_option("--metrics-listen", flags->metrics,
+                        absl::StrCat("host:port of the Prometheus page. ", kMetricsHelp));
   scheduler->add_option("--model-name", flags->model_name, "label model_name of the metrics");
   flags->scheduler.Add(*scheduler);
   flags->log.Add(*scheduler);

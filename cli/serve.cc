@@ -6,13 +6,15 @@
 #include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <thread>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
+#include "base/host_port.h"
 #include "base/status_macros.h"
 #include "cli/command.h"
+#include "cli/exit_code.h"
 #include "cli/logging.h"
 #include "cli/role_flags.h"
 #include "cli/supervisor.h"
@@ -77,14 +79,12 @@ void Append(std::vector<std::string>& args, const std::vector<std::string>& more
 
 // The same host, the next port: the scheduler's metrics beside the server's.
 absl::StatusOr<std::string> NextPort(const std::string& address) {
-  const size_t colon = address.rfind(':');
-  int port = 0;
-  if (colon == std::string::npos || !absl::SimpleAtoi(address.substr(colon + 1), &port) ||
-      !(1 <= port && port < 65535)) {
+  const std::optional<HostPort> tcp = ParseHostPort(address);
+  if (!tcp.has_value() || !(1 <= tcp->port && tcp->port < 65535)) {
     return absl::InvalidArgumentError(
         absl::StrCat("--metrics-listen '", address, "': give host:port, port in 1 to 65534"));
   }
-  return absl::StrCat(address.substr(0, colon + 1), port + 1);
+  return absl::StrCat(tcp->host, ":", tcp->port + 1);
 }
 
 std::string WorkerName(int group, int rank) { return absl::StrCat("worker-", group, "-", rank); }
@@ -95,7 +95,11 @@ UnitSpec GroupUnit(const ServeFlags& flags, const std::string& self, const RunDi
     ProcessSpec process{WorkerName(group, rank), {self, "worker"}};
     process.argv.push_back(absl::StrCat("--listen=", run.Socket(WorkerName(group, rank))));
     process.argv.push_back(absl::StrCat("--name=", WorkerName(group, rank)));
-    Append(process.argv, flags.worker.ToArgs());
+    WorkerFlags worker = flags.worker;
+    if (worker.device == "cuda") {
+      worker.device = absl::StrCat("cuda:", group * flags.ranks + rank);
+    }
+    Append(process.argv, worker.ToArgs());
     Append(process.argv, flags.log.ToArgs());
     unit.processes.push_back(std::move(process));
   }
@@ -179,10 +183,11 @@ void AddServeCommand(CLI::App& app, Run& run) {
   CLI::App* serve = app.add_subcommand(
       "serve", "Serve a model on this machine: server, scheduler and workers, supervised");
   serve->footer(
-      "Examples:\n"
-      "  headgate serve --model DIR --ranks 2 --kv-memory-mib 4096\n"
-      "  headgate serve --model DIR --policy PATTERN_DIR --sparsity 0.5\n"
-      "SIGTERM or Ctrl-C ends it: live answers have 4 s to finish.");
+      absl::StrCat("Examples:\n"
+                   "  headgate serve --model DIR --ranks 2 --kv-memory-mib 4096\n"
+                   "  headgate serve --model DIR --policy PATTERN_DIR --sparsity 0.5\n"
+                   "SIGTERM or Ctrl-C ends it: live answers have 4 s to finish.\n",
+                   kExitCodesHelp));
   flags->worker.Add(*serve);
   serve->add_option("--ranks", flags->ranks, "workers that share the model (tensor parallelism)")
       ->check(CLI::Range(1, 64))
@@ -193,7 +198,9 @@ void AddServeCommand(CLI::App& app, Run& run) {
   flags->server.Add(*serve);
   serve
       ->add_option("--metrics-listen", flags->metrics,
-                   "host:port of the server's Prometheus page; the scheduler's is one port above")
+                   absl::StrCat("host:port of the server's Prometheus page; the scheduler's is one "
+                                "port above. ",
+                                kMetricsHelp))
       ->capture_default_str();
   flags->scheduler.Add(*serve);
   serve->add_option("--run-dir", flags->run_dir, "folder for sockets; default: a temporary one");

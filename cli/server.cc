@@ -85,7 +85,8 @@ void AddServerCommand(CLI::App& app, Run& run) {
   server->add_option("--scheduler", flags->scheduler, "the scheduler: host:port or unix:path")
       ->required();
   flags->server.Add(*server);
-  server->add_option("--metrics-listen", flags->metrics, "host:port of the Prometheus page");
+  server->add_option("--metrics-listen", flags->metrics,
+                     absl::StrCat("host:port of the Prometheus page. ", kMetricsHelp));
   server->add_option("--drain-s", flags->drain_s, "on SIGTERM: seconds for live streams to finish")
       ->check(CLI::Range(0.0, 3600.0))
       ->capture_default_str();

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
+
 namespace headgate {
 namespace {
 
@@ -21,6 +23,13 @@ TEST(ExitCode, TheRestMayPass) {
        {absl::StatusCode::kUnavailable, absl::StatusCode::kInternal,
         absl::StatusCode::kDeadlineExceeded, absl::StatusCode::kResourceExhausted}) {
     EXPECT_EQ(ExitCodeOf(absl::Status(code, "x")), kExitFailed) << absl::StatusCodeToString(code);
+  }
+}
+
+TEST(ExitCode, HelpNamesEveryCodeThatAUserCanMeet) {
+  const std::string help = kExitCodesHelp;
+  for (const int code : {kExitOk, kExitFailed, kExitBadUse}) {
+    EXPECT_NE(help.find(std::to_string(code) + " "), std::string::npos) << code;
   }
 }
 

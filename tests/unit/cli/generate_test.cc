@@ -120,6 +120,14 @@ TEST_F(GenerateTest, NobodyThereIsSaidSoon) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("headgate serve"));
 }
 
+TEST_F(GenerateTest, AnAddressWithoutAFormIsBadUse) {
+  for (const char* address : {"", "nowhere", "127.0.0.1:http"}) {
+    options_.server = address;
+    const absl::Status status = RunGenerate(options_, out_, err_);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << address;
+  }
+}
+
 TEST_F(GenerateTest, CtrlCEndsIt) {
   service_.endless = true;
   std::thread user([] {
