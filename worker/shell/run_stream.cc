@@ -58,7 +58,7 @@ void RunStream::SendResult(StepResult result) {
   result.queues.unsent_replies_limit = kUnsentMax;
   {
     std::lock_guard lock(mutex_);
-    result.queues.unsent_replies = static_cast<uint32_t>(unsent_.size());
+    result.queues.unsent_replies = static_cast<uint32_t>(unsent_.size() + (writing_ ? 1 : 0));
   }
   internal::WorkerReply reply;
   ToWire(result, *reply.mutable_result());
