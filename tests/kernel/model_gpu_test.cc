@@ -31,7 +31,7 @@ TEST_P(GpuFamily, ScoresLikeTheReference) {
     std::printf("%s, chunks of %d: |dlogprob| mean %.5f max %.4f\n", GetParam().c_str(),
                 static_cast<int>(chunk), distance.mean_difference(), distance.difference_max);
     EXPECT_EQ(distance.clear_same_top1, distance.clear);
-    EXPECT_LT(distance.mean_difference(), 0.02) << "chunks of " << chunk;
+    EXPECT_LT(distance.mean_difference(), 0.06) << "chunks of " << chunk;
   }
 }
 
