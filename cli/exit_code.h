@@ -1,5 +1,5 @@
-// Exit codes of `headgate` and its roles, defined here only. The supervisor acts on them; users read
-// kExitCodesHelp.
+// Exit codes of `headgate` and its roles, defined here only. The supervisor acts on them; users
+// read kExitCodesHelp.
 #pragma once
 
 #include "absl/status/status.h"

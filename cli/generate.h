@@ -32,7 +32,8 @@ struct GenerateOptions {
 };
 
 // Streams the answer to `out`, progress of long waits to `err`. The status says in one line what
-// went wrong and what to do: INVALID_ARGUMENT for an address without a form, CANCELLED after Ctrl-C (SIGINT or SIGTERM, which it catches).
+// went wrong and what to do: INVALID_ARGUMENT for an address without a form, CANCELLED after Ctrl-C
+// (SIGINT or SIGTERM, which it catches).
 absl::Status RunGenerate(const GenerateOptions& options, std::ostream& out, std::ostream& err);
 
 }  // namespace headgate
