@@ -28,7 +28,7 @@ Actions Scheduler::RunOnce(absl::Time now) {
 }
 
 Scheduler::State::State(SchedulerConfig scheduler_config)
-    : config(std::move(scheduler_config)), groups(static_cast<size_t>(std::max(1, config.groups))) {
+    : config(scheduler_config), groups(static_cast<size_t>(std::max(1, config.groups))) {
   CHECK(config.groups >= 1 && config.waiting_limit >= 1 && config.running_limit >= 1 &&
         config.step_tokens >= 1 && config.chunk_tokens >= 1 && config.steps_in_flight >= 1 &&
         config.prompt_tokens_max >= 1 && config.deadline_max > absl::ZeroDuration() &&
@@ -44,7 +44,7 @@ Group& Scheduler::State::group_at(int index) {
   return groups[static_cast<size_t>(index)];
 }
 
-Scheduler::Scheduler(SchedulerConfig config) : state_(std::make_unique<State>(std::move(config))) {}
+Scheduler::Scheduler(SchedulerConfig config) : state_(std::make_unique<State>(config)) {}
 Scheduler::~Scheduler() = default;
 
 void Scheduler::SubmitRequest(Request request, absl::Time now) {
