@@ -18,7 +18,9 @@
 // ASSIGN_OR_RETURN(auto x, MakeX()): declares or assigns x, or returns MakeX's status.
 #define ASSIGN_OR_RETURN(lhs, expr) \
   ASSIGN_OR_RETURN_INNER(HEADGATE_CONCAT(statusor_, __LINE__), lhs, expr)
+// NOLINTBEGIN(bugprone-macro-parentheses): `lhs` may be a declaration
 #define ASSIGN_OR_RETURN_INNER(tmp, lhs, expr)   \
   auto tmp = (expr);                             \
   if (!tmp.ok()) return std::move(tmp).status(); \
   lhs = *std::move(tmp)
+// NOLINTEND(bugprone-macro-parentheses)
