@@ -4,6 +4,7 @@
 
 #include "cli/bench/scheduler_bench.h"
 #include "cli/bench/serve_bench.h"
+#include "cli/bench/step_bench.h"
 #include "cli/command.h"
 
 namespace headgate {
@@ -34,6 +35,14 @@ void AddSchedulerBench(CLI::App& bench, Run& run) {
       [options, &run] { run = [options] { return RunSchedulerBench(*options, std::cout); }; });
 }
 
+void AddStepBench(CLI::App& bench, Run& run) {
+  auto options = std::make_shared<StepBenchOptions>();
+  CLI::App* step = bench.add_subcommand("step", "Time of a whole decode step, random weights");
+  AddStepBenchOptions(*step, *options);
+  step->callback(
+      [options, &run] { run = [options] { return RunStepBench(*options, std::cout); }; });
+}
+
 }  // namespace
 
 void AddBenchCommand(CLI::App& app, Run& run) {
@@ -41,6 +50,7 @@ void AddBenchCommand(CLI::App& app, Run& run) {
   bench->require_subcommand(1);
   AddServeBench(*bench, run);
   AddSchedulerBench(*bench, run);
+  AddStepBench(*bench, run);
 }
 
 }  // namespace headgate

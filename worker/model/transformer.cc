@@ -133,6 +133,12 @@ void Transformer::Attention(int64_t l, int64_t rows) {
 
 absl::StatusOr<std::span<const float>> Transformer::Logits(std::span<const int32_t> rows,
                                                            Collective& collective) {
+  const std::span<const float> values = OwnLogits(rows);
+  if (shard_.ranks == 1) return values;
+  return GatherVocab(values, static_cast<int64_t>(rows.size()), collective);
+}
+
+std::span<const float> Transformer::OwnLogits(std::span<const int32_t> rows) {
   const int64_t count = static_cast<int64_t>(rows.size());
   CHECK_LE(count, kLogitRowsMax);
   const Tensor picked = picked_.Rows(count);
@@ -141,9 +147,7 @@ absl::StatusOr<std::span<const float>> Transformer::Logits(std::span<const int32
   backend_.GatherRows(residual_, rows, picked);
   backend_.RmsNorm(picked, weights_.final_norm, static_cast<float>(shape_.rms_norm_eps), normed);
   Multiply(normed, weights_.output_head(), {}, logits);
-  const std::span<const float> values = backend_.Read(logits);
-  if (shard_.ranks == 1) return values;
-  return GatherVocab(values, count, collective);
+  return backend_.Read(logits);
 }
 
 // Every rank has all rows of its part of the vocabulary; rank 0 makes whole rows of them.

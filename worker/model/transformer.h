@@ -41,6 +41,9 @@ class Transformer {
   absl::StatusOr<std::span<const float>> Logits(std::span<const int32_t> rows,
                                                 Collective& collective);
 
+  // This rank's part of the same, [rows.size(), own vocabulary]; no other rank is needed.
+  std::span<const float> OwnLogits(std::span<const int32_t> rows);
+
   // Where the time went since the last TakeTimes: attention, dense and collective are set.
   StepTimes TakeTimes();
 

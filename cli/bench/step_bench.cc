@@ -1,0 +1,220 @@
+#include "cli/bench/step_bench.h"
+
+#include <algorithm>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "base/status_macros.h"
+#include "kvstore/head_placement.h"
+#include "kvstore/policy/policy_bundle.h"
+#include "worker/backend_factory.h"
+#include "worker/model/named_shape.h"
+#include "worker/model/random_weights.h"
+#include "worker/model/transformer.h"
+#include "worker/page_budget.h"
+
+namespace headgate {
+namespace {
+
+constexpr int64_t kWarmUp = 3;
+constexpr int64_t kFillTokens = 1 << 16;  // positions claimed at a time when a context is made
+
+struct Measured {
+  int64_t batch = 0;
+  int64_t context = 0;
+  double micros = 0.0;
+  int64_t kv_bytes = 0;  // pages that the step's queries see
+};
+
+class StepBench {
+ public:
+  static absl::StatusOr<std::unique_ptr<StepBench>> Create(const StepBenchOptions& options);
+
+  // RESOURCE_EXHAUSTED when the contexts do not fit in memory.
+  absl::StatusOr<Measured> Run(int64_t batch, int64_t context);
+
+  int64_t weight_bytes() const { return weight_bytes_; }
+  std::string device() const { return backend_->Describe(); }
+
+ private:
+  explicit StepBench(const StepBenchOptions& options) : options_(options) {}
+
+  absl::Status Load();
+  absl::Status Fill(int64_t batch, int64_t context);
+  absl::StatusOr<double> Step();
+  int64_t VisibleBytes(int64_t batch, int64_t position) const;
+
+  const StepBenchOptions options_;
+  ModelShape shape_;
+  int64_t weight_bytes_ = 0;
+  std::unique_ptr<Backend> backend_;
+  std::unique_ptr<PageStore> store_;
+  std::unique_ptr<Transformer> transformer_;
+  std::vector<Chunk> chunks_;  // the next decode step
+  std::vector<int32_t> rows_;
+};
+
+absl::StatusOr<std::unique_ptr<StepBench>> StepBench::Create(const StepBenchOptions& options) {
+  std::unique_ptr<StepBench> bench(new StepBench(options));
+  RETURN_IF_ERROR(bench->Load());
+  return bench;
+}
+
+absl::Status StepBench::Load() {
+  ASSIGN_OR_RETURN(shape_, NamedShape(options_.shape));
+  const PolicyTarget target{shape_.layers, shape_.kv_heads, options_.page_tokens};
+  PolicyBundle policy = FullPolicy(target);
+  if (!options_.policy.empty()) {
+    PolicyOptions chosen;
+    if (options_.sparsity >= 0) chosen.sparsity = options_.sparsity;
+    ASSIGN_OR_RETURN(policy, LoadPolicyBundle(options_.policy, chosen, target));
+  }
+  ASSIGN_OR_RETURN(const HeadPlacement placement, PlaceHeads(policy.rows, shape_.kv_heads, 1));
+  RankShard shard = MakeRankShard(shape_, placement, 0, 1);
+  WorkerOptions worker;
+  worker.device = options_.device;
+  ASSIGN_OR_RETURN(backend_, MakeBackend(worker));
+  ASSIGN_OR_RETURN(RandomWeights made,
+                   MakeRandomWeights(shape_, shard, 1, WeightFormat::kBF16, *backend_));
+  weight_bytes_ = made.read_bytes;
+  const int64_t rows_max = *std::max_element(options_.batches.begin(), options_.batches.end());
+  ASSIGN_OR_RETURN(transformer_, Transformer::Create(shape_, std::move(shard),
+                                                     std::move(made.weights), rows_max, *backend_));
+  const KvLayout layout = MakeKvLayout(options_.page_tokens, shape_.head_dim, DType::kBF16,
+                                       RowsOfRank(placement, 0, policy.rows, shape_.kv_heads));
+  ASSIGN_OR_RETURN(const uint32_t pages, CountPages({}, layout, backend_->PageMemoryBytes(1)));
+  ASSIGN_OR_RETURN(store_, backend_->CreatePages(layout, pages, shape_.max_positions));
+  return absl::OkStatus();
+}
+
+// Claims the pages of the contexts; what lies in them does not matter for the time.
+absl::Status StepBench::Fill(int64_t batch, int64_t context) {
+  store_->Clear();
+  chunks_.clear();
+  rows_.clear();
+  for (int64_t i = 0; i < batch; ++i) {
+    const SequenceId id = static_cast<SequenceId>(i + 1);
+    RETURN_IF_ERROR(store_->AddSequence(id));
+    for (int64_t at = 0; at < context; at += kFillTokens) {
+      const int64_t length = std::min(kFillTokens, context - at);
+      RETURN_IF_ERROR(store_->BeginStep(std::vector<Chunk>{
+          {id, at, std::vector<TokenId>(static_cast<size_t>(length)), false, {}}}));
+      store_->Commit();
+    }
+    chunks_.push_back({id, context, {}, true, {}});
+    rows_.push_back(static_cast<int32_t>(i));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<double> StepBench::Step() {
+  const absl::Time start = absl::Now();
+  RETURN_IF_ERROR(store_->BeginStep(chunks_));
+  Batch batch;
+  for (Chunk& chunk : chunks_) {
+    batch.sequences.push_back({chunk.sequence, chunk.position, batch.rows(), 1});
+    batch.tokens.push_back(static_cast<TokenId>(chunk.position % shape_.vocab));
+    batch.positions.push_back(static_cast<int32_t>(chunk.position++));
+  }
+  RETURN_IF_ERROR(transformer_->Forward(batch));
+  store_->Commit();
+  constexpr size_t kBlock = static_cast<size_t>(Transformer::kLogitRowsMax);
+  for (size_t at = 0; at < rows_.size(); at += kBlock) {
+    const auto block = std::span(rows_).subspan(at, std::min(kBlock, rows_.size() - at));
+    transformer_->OwnLogits(block);
+  }
+  return absl::ToDoubleMicroseconds(absl::Now() - start);
+}
+
+int64_t StepBench::VisibleBytes(int64_t batch, int64_t position) const {
+  const KvLayout& layout = store_->layout();
+  int64_t tokens = 0;
+  for (const RowSpec& row : layout.rows) {
+    const int64_t window = WindowStart(row, position, layout.page_tokens);
+    tokens += std::min(row.sinks, window) + position + 1 - window;
+  }
+  return batch * tokens * layout.page_bytes() / layout.page_tokens;
+}
+
+absl::StatusOr<Measured> StepBench::Run(int64_t batch, int64_t context) {
+  RETURN_IF_ERROR(Fill(batch, context));
+  std::vector<double> micros;
+  for (int64_t i = 0; i < kWarmUp + options_.steps; ++i) {
+    ASSIGN_OR_RETURN(const double one, Step());
+    if (i >= kWarmUp) micros.push_back(one);
+  }
+  std::sort(micros.begin(), micros.end());
+  return Measured{batch, context, micros[micros.size() / 2], VisibleBytes(batch, context)};
+}
+
+}  // namespace
+
+void AddStepBenchOptions(CLI::App& command, StepBenchOptions& options) {
+  command.add_option("--shape", options.shape, absl::StrJoin(ShapeNames(), ", "))
+      ->capture_default_str();
+  command.add_option("--device", options.device, "cpu, cuda or cuda:<number>")
+      ->capture_default_str();
+  command.add_option("--policy", options.policy, "DuoAttention pattern folder");
+  command.add_option("--sparsity", options.sparsity, "with --policy: share of streaming heads")
+      ->check(CLI::Range(0.0, 1.0));
+  command.add_option("--batch", options.batches, "sequences, several may be given")
+      ->delimiter(',')
+      ->check(CLI::Range(int64_t{1}, int64_t{4096}))
+      ->capture_default_str();
+  command.add_option("--context", options.contexts, "positions before the step, several")
+      ->delimiter(',')
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 22))
+      ->capture_default_str();
+  command.add_option("--steps", options.steps, "measured steps of each")
+      ->check(CLI::Range(1, 100'000))
+      ->capture_default_str();
+  command.add_option("--page-tokens", options.page_tokens, "positions in a page")
+      ->capture_default_str();
+  command.add_flag("--json", options.json, "one JSON object");
+}
+
+absl::Status RunStepBench(const StepBenchOptions& options, std::ostream& out) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<StepBench> bench, StepBench::Create(options));
+  nlohmann::json results = nlohmann::json::array();
+  if (!options.json) {
+    out << absl::StreamFormat("%s, %s, %.1f GB of weights\n%8s %9s %12s %12s %10s\n",
+                              bench->device(), options.shape,
+                              static_cast<double>(bench->weight_bytes()) / 1e9, "batch", "context",
+                              "us / step", "tokens / s", "TB/s");
+  }
+  for (const int64_t context : options.contexts) {
+    for (const int64_t batch : options.batches) {
+      const absl::StatusOr<Measured> measured = bench->Run(batch, context);
+      if (absl::IsResourceExhausted(measured.status())) continue;  // does not fit
+      RETURN_IF_ERROR(measured.status());
+      const double bytes = static_cast<double>(bench->weight_bytes() + measured->kv_bytes);
+      const double tbps = bytes / measured->micros / 1e6;
+      const double tokens = static_cast<double>(batch) / measured->micros * 1e6;
+      results.push_back({{"batch", batch},
+                         {"context", context},
+                         {"us", measured->micros},
+                         {"tokens_per_s", tokens},
+                         {"bytes", bytes},
+                         {"tb_per_s", tbps}});
+      if (options.json) continue;
+      out << absl::StreamFormat("%8d %9d %12.1f %12.1f %10.2f\n", batch, context, measured->micros,
+                                tokens, tbps)
+          << std::flush;
+    }
+  }
+  if (options.json) {
+    out << nlohmann::json{{"device", bench->device()},
+                          {"shape", options.shape},
+                          {"weight_bytes", bench->weight_bytes()},
+                          {"steps", std::move(results)}}
+        << "\n";
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace headgate

@@ -1,0 +1,33 @@
+// `headgate bench step`: one decode step of a whole model with random weights, by batch and
+// context: what the device needs for it, and the bytes that it must read.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+
+namespace headgate {
+
+struct StepBenchOptions {
+  std::string shape = "llama3-8b";
+  std::string device = "cuda";
+  std::string policy;      // DuoAttention pattern folder; empty = full attention
+  double sparsity = -1.0;  // share of streaming heads; negative = the folder's threshold
+  std::vector<int64_t> batches = {1, 16, 64};
+  std::vector<int64_t> contexts = {1024, 4096};
+  int64_t steps = 20;  // measured of each, after a warm-up
+  int64_t page_tokens = 16;
+  bool json = false;
+};
+
+void AddStepBenchOptions(CLI::App& command, StepBenchOptions& options);
+
+// Prints the median of each combination that fits in memory. Errors: the backend's;
+// INVALID_ARGUMENT for an unknown shape.
+absl::Status RunStepBench(const StepBenchOptions& options, std::ostream& out);
+
+}  // namespace headgate
