@@ -13,6 +13,17 @@ namespace {
 
 constexpr int64_t kPositionsMax = int64_t{1} << 29;  // the ledger counts up to 2^30 tokens
 
+// What each rank would report before its first step.
+std::vector<PageStats> WholePools(const GroupShape& shape) {
+  std::vector<PageStats> pools;
+  for (const RankShape& rank : shape.ranks) {
+    PageStats& pool = pools.emplace_back();
+    pool.total = pool.free = rank.pages_total;
+    pool.page_bytes = rank.page_bytes;
+  }
+  return pools;
+}
+
 }  // namespace
 
 absl::Status Scheduler::State::GroupUp(Group& group, const GroupShape& shape, absl::Time now) {
@@ -45,7 +56,7 @@ absl::Status Scheduler::State::GroupUp(Group& group, const GroupShape& shape, ab
   group.ledger.emplace(*std::move(ledger));
   group.tokens_max = LongestSequence(shape, *group.ledger);
   group.next_step = 1;
-  group.pages.assign(shape.ranks.size(), {});
+  group.pages = WholePools(shape);
   if (group.tokens_max == tokens_max_before && shape.vocab == vocab_before) {
     return absl::OkStatus();
   }

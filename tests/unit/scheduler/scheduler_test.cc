@@ -32,6 +32,15 @@ TEST_F(SchedulerTest, PlansTheNextStepBeforeTheFirstIsDone) {
   EXPECT_EQ(plans_[1].chunks[0].position, 3);
 }
 
+TEST_F(SchedulerTest, AGroupHasItsPagesBeforeTheFirstStep) {
+  Start(16, {}, /*ranks=*/2);
+  const SchedulerStats stats = scheduler_->Stats();
+  ASSERT_THAT(stats.ranks, SizeIs(2));
+  EXPECT_EQ(stats.ranks[1].pages.total, 16u);
+  EXPECT_EQ(stats.ranks[1].pages.free, 16u);
+  EXPECT_EQ(stats.ranks[1].pages.page_bytes, shape_.ranks[1].page_bytes);
+}
+
 TEST_F(SchedulerTest, StreamsAllTokensAndReleasesThePages) {
   Start(16);
   scheduler_->SubmitRequest(SmallRequest(1, 3, 4), now_);
