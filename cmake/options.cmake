@@ -22,7 +22,7 @@ if(HEADGATE_SANITIZE)
                       -fno-omit-frame-pointer -O1)
   add_link_options(-fsanitize=${HEADGATE_SANITIZE})
   if(HEADGATE_SANITIZE STREQUAL "thread")
-    # Debian's gRPC and Abseil are not instrumented; tests/tsan.supp names what that hides.
+    # Debian's gRPC and Abseil are not instrumented; tests/sanitizer/ deals with that.
     add_compile_options(-Wno-tsan)
   endif()
 endif()

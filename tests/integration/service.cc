@@ -81,10 +81,11 @@ absl::StatusOr<std::string> HttpGet(int port, const std::string& path) {
 constexpr char kReportPrefix[] = "sanitizer";
 constexpr size_t kReportsBytesMax = 20'000;
 
-// Shell assignments by which every role of a sanitized build writes its reports to files of `dir`.
+// Shell assignments by which every role built with ASan or UBSan writes its reports to files of
+// `dir`. TSan's go where the whole run's go: tests/sanitizer/tsan_reports.py judges them.
 std::string ReportsTo(const std::string& dir) {
   std::string assignments;
-  for (const char* options : {"ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS"}) {
+  for (const char* const options : {"ASAN_OPTIONS", "UBSAN_OPTIONS"}) {
     absl::StrAppend(&assignments, "export ", options, "=\"$", options, ":log_path=", dir, "/",
                     kReportPrefix, "\"; ");
   }
