@@ -48,8 +48,8 @@ integration() { ctest --preset release -L 'integration|heavy' -j 1; }
 # Debug builds take minutes per pass of a whole model: those tests run in release only.
 slow_when_checked='SmolLm2|Hostile|Catastrophic|Exact/|Golden200'
 
-# Kernels without threads, which TSan makes fifty times slower; a death test that is all timing.
-no_threads='AttentionTest|MatMul|RowOps|Quantize|Pack|AHangingStepShowsItsAge'
+# Kernels without threads, which TSan makes fifty times slower; two tests that are all timing.
+not_for_tsan='AttentionTest|MatMul|RowOps|Quantize|Pack|AHangingStep|ASchedulerThatDoesNotRead'
 
 # The quarantine of freed memory is kept small for the test that watches processes grow.
 asan() {
@@ -78,7 +78,7 @@ tsan() {
       scheduler_shell_test worker_shell_test server_test cli_test cancel_test &&
     TSAN_OPTIONS="suppressions=$PWD/tests/sanitizer/tsan.supp log_path=$reports/report exitcode=0" \
       LD_PRELOAD=$PWD/build/tsan/libabsl_mutex_order.so HEADGATE_CANCEL_REQUESTS=500 \
-      ctest --preset tsan -E "$slow_when_checked|$no_threads|NOT_BUILT" &&
+      ctest --preset tsan -L 'unit|heavy' -E "$slow_when_checked|$not_for_tsan|NOT_BUILT" &&
     python3 tests/sanitizer/tsan_reports.py "$reports"
 }
 
