@@ -55,6 +55,14 @@ Tensor NewTensor(Backend& backend, std::span<const float> values, int64_t rows, 
   return tensor;
 }
 
+void Poison(Tensor tensor) {
+  CudaCheck(cudaDeviceSynchronize(), "before Poison");
+  CudaCheck(cudaMemset(tensor.data, 0xff,
+                       static_cast<size_t>(tensor.rows * tensor.cols * DTypeBytes(tensor.dtype))),
+            "Poison");
+  CudaCheck(cudaDeviceSynchronize(), "Poison");
+}
+
 std::vector<float> Rounded(std::vector<float> values) {
   for (float& value : values) value = Bf16ToFloat(FloatToBf16(value));
   return values;

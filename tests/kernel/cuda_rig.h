@@ -23,6 +23,9 @@ std::vector<float> Get(Tensor tensor);
 // A device tensor with these values.
 Tensor NewTensor(Backend& backend, std::span<const float> values, int64_t rows, TensorUse use);
 
+// NaN everywhere: what a kernel leaves unwritten shows.
+void Poison(Tensor tensor);
+
 // As bf16 holds them.
 std::vector<float> Rounded(std::vector<float> values);
 

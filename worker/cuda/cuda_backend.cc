@@ -70,7 +70,7 @@ class CudaBackend final : public Backend {
 
  private:
   CudaBackend(std::string description, cudaStream_t stream, UploadRing uploads,
-              std::unique_ptr<MatMulPlans> products)
+              std::unique_ptr<MatrixProducts> products)
       : description_(std::move(description)),
         stream_(stream),
         uploads_(std::move(uploads)),
@@ -79,7 +79,7 @@ class CudaBackend final : public Backend {
   const std::string description_;
   const cudaStream_t stream_;
   UploadRing uploads_;
-  const std::unique_ptr<MatMulPlans> products_;
+  const std::unique_ptr<MatrixProducts> products_;
   std::unique_ptr<NcclGroup> group_;
   std::deque<CudaBuffer> owned_;  // of Allocate and Upload
   CudaBuffer staging_;            // of Pack
@@ -109,7 +109,7 @@ absl::StatusOr<std::unique_ptr<Backend>> CudaBackend::Create(const CudaBackendOp
       UploadRing uploads,
       UploadRing::Create(kRowBytes * std::max<int64_t>(options.step_tokens_max, 4096) + 1024,
                          stream));
-  ASSIGN_OR_RETURN(std::unique_ptr<MatMulPlans> products, MatMulPlans::Create());
+  ASSIGN_OR_RETURN(std::unique_ptr<MatrixProducts> products, MatrixProducts::Create());
   std::string description =
       absl::StrCat("cuda, ", properties.name, ", ", properties.totalGlobalMem >> 20, " MiB");
   return std::unique_ptr<Backend>(
@@ -243,10 +243,9 @@ void CudaBackend::MatMul(Tensor x, const PackedMatrix& w, std::span<const float>
   CHECK(x.cols == matrix.inputs() && out.cols == matrix.outputs() && x.rows == out.rows &&
         (bias.empty() || static_cast<int64_t>(bias.size()) == matrix.outputs()))
       << "MatMul shapes";
-  products_->Run(Operand(x), matrix.data(), x.rows, matrix.outputs(), matrix.inputs(), out.data,
-                 out.dtype, stream_);
-  if (!bias.empty()) LaunchAddBias(Operand(out), bias.data(), out.rows, out.cols, stream_);
-  CudaCheck(cudaGetLastError(), "MatMul");
+  products_->Run({Operand(x), matrix.data(), bias.empty() ? nullptr : bias.data(), out.data,
+                  out.dtype, x.rows, matrix.outputs(), matrix.inputs()},
+                 stream_);
 }
 
 void CudaBackend::HeadNorm(Tensor x, int64_t begin, int64_t heads, std::span<const float> weight,

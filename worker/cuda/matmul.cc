@@ -2,112 +2,23 @@
 
 #include <utility>
 
-#include "absl/strings/str_cat.h"
-#include "base/check.h"
 #include "base/status_macros.h"
 #include "worker/cuda/cuda_status.h"
 
 namespace headgate {
-namespace {
 
-constexpr int64_t kWorkspaceBytes = int64_t{32} << 20;  // what NVIDIA recommends for Hopper
-constexpr size_t kPlansMax = 4096;                      // m takes as many values as a step has rows
-
-// cuBLASLt reads row-major [rows, cols] as column-major [cols, rows].
-cublasLtMatrixLayout_t Layout(cudaDataType_t type, int64_t rows, int64_t cols) {
-  cublasLtMatrixLayout_t layout = nullptr;
-  CHECK(cublasLtMatrixLayoutCreate(&layout, type, static_cast<uint64_t>(cols),
-                                   static_cast<uint64_t>(rows), cols) == CUBLAS_STATUS_SUCCESS);
-  return layout;
+absl::StatusOr<std::unique_ptr<MatrixProducts>> MatrixProducts::Create() {
+  ASSIGN_OR_RETURN(std::unique_ptr<LtMatMul> large, LtMatMul::Create());
+  return std::unique_ptr<MatrixProducts>(new MatrixProducts(std::move(large)));
 }
 
-cudaError_t AsCuda(cublasStatus_t status) {
-  if (status == CUBLAS_STATUS_SUCCESS) return cudaSuccess;
-  const cudaError_t last = cudaGetLastError();
-  return last != cudaSuccess ? last : cudaErrorUnknown;
-}
-
-}  // namespace
-
-struct MatMulPlans::Plan {
-  cublasLtMatmulDesc_t operation = nullptr;
-  cublasLtMatrixLayout_t w = nullptr;
-  cublasLtMatrixLayout_t x = nullptr;
-  cublasLtMatrixLayout_t out = nullptr;
-  cublasLtMatmulAlgo_t algorithm = {};
-
-  Plan() = default;
-  Plan(const Plan&) = delete;
-  Plan& operator=(const Plan&) = delete;
-  ~Plan() {
-    cublasLtMatmulDescDestroy(operation);
-    for (const cublasLtMatrixLayout_t layout : {w, x, out}) cublasLtMatrixLayoutDestroy(layout);
+void MatrixProducts::Run(const MatMulCall& call, cudaStream_t stream) {
+  if (small_.Applies(call)) {
+    small_.Run(call, stream);
+  } else {
+    large_->Run(call, stream);
   }
-};
-
-MatMulPlans::MatMulPlans(cublasLtHandle_t handle, CudaBuffer workspace)
-    : handle_(handle), workspace_(std::move(workspace)) {}
-
-MatMulPlans::~MatMulPlans() {
-  plans_.clear();
-  cublasLtDestroy(handle_);
-}
-
-absl::StatusOr<std::unique_ptr<MatMulPlans>> MatMulPlans::Create() {
-  ASSIGN_OR_RETURN(CudaBuffer workspace, CudaBuffer::Create(MemoryPlace::kDevice, kWorkspaceBytes));
-  cublasLtHandle_t handle = nullptr;
-  if (const cublasStatus_t status = cublasLtCreate(&handle); status != CUBLAS_STATUS_SUCCESS) {
-    return absl::UnavailableError(absl::StrCat("cuda: cannot start cuBLASLt (status ",
-                                               static_cast<int>(status),
-                                               "); is libcublasLt in the library path?"));
-  }
-  return std::unique_ptr<MatMulPlans>(new MatMulPlans(handle, std::move(workspace)));
-}
-
-MatMulPlans::Plan& MatMulPlans::PlanFor(const Shape& shape) {
-  std::unique_ptr<Plan>& entry = plans_[shape];
-  if (entry != nullptr) return *entry;
-  if (plans_.size() > kPlansMax) {
-    plans_.clear();
-    return PlanFor(shape);
-  }
-  const auto [m, n, k, out_dtype] = shape;
-  auto plan = std::make_unique<Plan>();
-  CHECK(cublasLtMatmulDescCreate(&plan->operation, CUBLAS_COMPUTE_32F, CUDA_R_32F) ==
-        CUBLAS_STATUS_SUCCESS);
-  const cublasOperation_t transpose = CUBLAS_OP_T;
-  cublasLtMatmulDescSetAttribute(plan->operation, CUBLASLT_MATMUL_DESC_TRANSA, &transpose,
-                                 sizeof(transpose));
-  plan->w = Layout(CUDA_R_16BF, n, k);
-  plan->x = Layout(CUDA_R_16BF, m, k);
-  plan->out = Layout(out_dtype == DType::kF32 ? CUDA_R_32F : CUDA_R_16BF, m, n);
-  cublasLtMatmulPreference_t preference = nullptr;
-  CHECK(cublasLtMatmulPreferenceCreate(&preference) == CUBLAS_STATUS_SUCCESS);
-  cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
-                                       &kWorkspaceBytes, sizeof(kWorkspaceBytes));
-  cublasLtMatmulHeuristicResult_t found = {};
-  int count = 0;
-  const cublasStatus_t status =
-      cublasLtMatmulAlgoGetHeuristic(handle_, plan->operation, plan->w, plan->x, plan->out,
-                                     plan->out, preference, 1, &found, &count);
-  cublasLtMatmulPreferenceDestroy(preference);
-  CHECK(status == CUBLAS_STATUS_SUCCESS && count == 1)
-      << "cuBLASLt has no algorithm for " << m << " x " << n << " x " << k << ": "
-      << "status " << static_cast<int>(status);
-  plan->algorithm = found.algo;
-  entry = std::move(plan);
-  return *entry;
-}
-
-void MatMulPlans::Run(const __nv_bfloat16* x, const __nv_bfloat16* w, int64_t m, int64_t n,
-                      int64_t k, void* out, DType out_dtype, cudaStream_t stream) {
-  if (m == 0 || n == 0) return;
-  const Plan& plan = PlanFor({m, n, k, out_dtype});
-  const float one = 1.0f, zero = 0.0f;
-  const cublasStatus_t status = cublasLtMatmul(
-      handle_, plan.operation, &one, w, plan.w, x, plan.x, &zero, out, plan.out, out, plan.out,
-      &plan.algorithm, workspace_.data(), static_cast<size_t>(kWorkspaceBytes), stream);
-  CudaCheck(AsCuda(status), "multiplying matrices");
+  CudaCheck(cudaGetLastError(), "multiplying matrices");
 }
 
 }  // namespace headgate

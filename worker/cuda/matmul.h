@@ -1,44 +1,30 @@
-// Matrix products by cuBLASLt: out = x w^T. One thread.
+// Decides who computes a matrix product: the kernel for a handful of rows, or cuBLASLt. One thread.
 #pragma once
 
-#include <cublasLt.h>
-#include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
-#include <cstdint>
-#include <map>
 #include <memory>
-#include <tuple>
 
 #include "absl/status/statusor.h"
-#include "base/dtype.h"
-#include "worker/cuda/device_buffer.h"
+#include "worker/cuda/lt_matmul.h"
+#include "worker/cuda/matmul_call.h"
+#include "worker/cuda/small_matmul.h"
 
 namespace headgate {
 
-class MatMulPlans {
+class MatrixProducts {
  public:
-  static absl::StatusOr<std::unique_ptr<MatMulPlans>> Create();
-  ~MatMulPlans();
-  MatMulPlans(const MatMulPlans&) = delete;
-  MatMulPlans& operator=(const MatMulPlans&) = delete;
+  // For the current device. UNAVAILABLE without cuBLASLt.
+  static absl::StatusOr<std::unique_ptr<MatrixProducts>> Create();
 
-  // x [m, k] bf16, w [n, k] bf16, out [m, n] bf16 or fp32; all row-major without gaps, fp32 sums.
-  // Asynchronous. An error ends the process (cuda_status.h). The first call of a shape asks
-  // cuBLASLt's heuristic for an algorithm (some 0.1 ms on the host).
-  void Run(const __nv_bfloat16* x, const __nv_bfloat16* w, int64_t m, int64_t n, int64_t k,
-           void* out, DType out_dtype, cudaStream_t stream);
+  // Asynchronous. An error ends the process (cuda_status.h).
+  void Run(const MatMulCall& call, cudaStream_t stream);
 
  private:
-  struct Plan;
-  using Shape = std::tuple<int64_t, int64_t, int64_t, DType>;  // m, n, k, out
+  explicit MatrixProducts(std::unique_ptr<LtMatMul> large) : large_(std::move(large)) {}
 
-  MatMulPlans(cublasLtHandle_t handle, CudaBuffer workspace);
-  Plan& PlanFor(const Shape& shape);
-
-  const cublasLtHandle_t handle_;
-  const CudaBuffer workspace_;
-  std::map<Shape, std::unique_ptr<Plan>> plans_;
+  const SmallMatMul small_;
+  const std::unique_ptr<LtMatMul> large_;
 };
 
 }  // namespace headgate

@@ -1,5 +1,7 @@
 // Launchers of the operations that work row by row. Shapes as in worker/backend.h; bf16 operands,
-// fp32 sums and arithmetic. Asynchronous on `stream`; a launch error is what cudaGetLastError says.
+// fp32 sums and arithmetic. Any number of columns; multiples of 8 go 16 bytes at a time.
+// Asynchronous on `stream`; a launch error is what cudaGetLastError says. weight, inv_freq and bias
+// are constants: kernels read them before earlier ones have ended (launch.cuh).
 #pragma once
 
 #include <cuda_bf16.h>
@@ -7,6 +9,7 @@
 
 #include <cstdint>
 
+#include "base/dtype.h"
 #include "worker/cuda/step_view.h"
 
 namespace headgate {
@@ -33,8 +36,8 @@ void LaunchSiluMul(const __nv_bfloat16* gate_up, int64_t rows, int64_t cols, __n
 // residual += delta                                                               [rows, cols] both
 void LaunchAdd(float* residual, const __nv_bfloat16* delta, int64_t rows, int64_t cols,
                cudaStream_t stream);
-// x[m] += bias
-void LaunchAddBias(__nv_bfloat16* x, const float* bias, int64_t rows, int64_t cols,
+// x[m] += bias; x is bf16 or fp32.
+void LaunchAddBias(void* x, DType dtype, const float* bias, int64_t rows, int64_t cols,
                    cudaStream_t stream);
 // out[i] = x[rows[i]]; `rows` in device memory.
 void LaunchGatherRows(const float* x, const int32_t* rows, int64_t count, int64_t cols, float* out,

@@ -1,0 +1,109 @@
+// Matrix products against the CPU backend, the oracle, on the same bf16-rounded inputs: the kernel
+// for a handful of rows up to m = 16, cuBLASLt beyond.
+#include "tests/kernel/cuda_rig.h"
+#include "worker/cpu/cpu_backend.h"
+
+namespace headgate {
+namespace {
+
+constexpr double kBf16Error = 4e-3;  // of one rounding to bf16: half a unit of 2^-8
+constexpr double kSumError = 1e-4;
+
+class GpuMatMulTest : public testing::Test {
+ protected:
+  // w [n, k], x [17, k] and a bias, on both devices.
+  void Use(int64_t n, int64_t k) {
+    n_ = n;
+    k_ = k;
+    const auto values = Rounded(RandomFloats(static_cast<size_t>(n * k), 1, 0.02f));
+    const HostMatrix matrix{reinterpret_cast<const std::byte*>(values.data()), DType::kF32, n, k,
+                            k};
+    w_gpu_ = gpu_->Pack(matrix, WeightFormat::kBF16).value();
+    w_cpu_ = cpu_->Pack(matrix, WeightFormat::kF32).value();
+    x_values_ = Rounded(RandomFloats(static_cast<size_t>(kRows * k), 2));
+    x_ = NewTensor(*gpu_, x_values_, kRows, TensorUse::kOperand);
+    bias_ = RandomFloats(static_cast<size_t>(n), 3);
+    bias_gpu_ = gpu_->Upload(bias_).value();
+    expected_.assign(static_cast<size_t>(kRows * n), 0.0f);
+    const Tensor x_host = {x_values_.data(), DType::kF32, kRows, k};
+    cpu_->MatMul(x_host, *w_cpu_, {}, {expected_.data(), DType::kF32, kRows, n});
+  }
+
+  // The product of rows [first, first + m) of x.
+  std::vector<float> Product(int64_t first, int64_t m, bool bias, TensorUse use) {
+    Tensor x = x_.Rows(m);
+    x.data = static_cast<std::byte*>(x_.data) + first * k_ * DTypeBytes(DType::kBF16);
+    const Tensor out = gpu_->Allocate(m, n_, use).value();
+    Poison(out);
+    gpu_->MatMul(x, *w_gpu_, bias ? bias_gpu_ : std::span<const float>(), out);
+    return Get(out);
+  }
+
+  std::vector<float> Expected(int64_t m, bool bias) const {
+    std::vector<float> expected(expected_.begin(), expected_.begin() + m * n_);
+    for (size_t i = 0; bias && i < expected.size(); ++i) {
+      expected[i] += bias_[i % static_cast<size_t>(n_)];
+    }
+    return expected;
+  }
+
+  static constexpr int64_t kRows = 17;
+  std::unique_ptr<Backend> gpu_ = NewCudaBackend();
+  std::unique_ptr<Backend> cpu_ = MakeCpuBackend({}).value();
+  int64_t n_ = 0;
+  int64_t k_ = 0;
+  std::unique_ptr<PackedMatrix> w_gpu_;
+  std::unique_ptr<PackedMatrix> w_cpu_;
+  std::vector<float> x_values_;
+  Tensor x_;
+  std::vector<float> bias_;
+  std::span<const float> bias_gpu_;
+  std::vector<float> expected_;
+};
+
+struct Shape {
+  int64_t n;
+  int64_t k;
+};
+
+TEST_F(GpuMatMulTest, AgreesForEveryShape) {
+  // Rows beside a tile of 16, columns beside a step of 32, more tiles than blocks, and k as large
+  // as models have.
+  for (const Shape& shape :
+       {Shape{1, 8}, Shape{16, 32}, Shape{24, 24}, Shape{9, 520}, Shape{100, 1016}, Shape{960, 576},
+        Shape{4104, 64}, Shape{4100, 4096}, Shape{2501, 14336}, Shape{40, 28672}, Shape{24, 20}}) {
+    SCOPED_TRACE(testing::Message() << "n " << shape.n << ", k " << shape.k);
+    Use(shape.n, shape.k);
+    for (int64_t m = 1; m <= kRows; ++m) {
+      SCOPED_TRACE(testing::Message() << "m " << m);
+      for (const bool bias : {false, true}) {
+        ExpectClose(Product(0, m, bias, TensorUse::kSum), Expected(m, bias), kSumError);
+        ExpectClose(Product(0, m, bias, TensorUse::kOperand), Expected(m, bias), 2 * kBf16Error);
+      }
+    }
+  }
+}
+
+TEST_F(GpuMatMulTest, GivesTheSameBitsInEveryRunAndBatch) {
+  for (const Shape& shape : {Shape{4100, 4096}, Shape{2501, 14336}, Shape{100, 1016}}) {
+    SCOPED_TRACE(testing::Message() << "n " << shape.n << ", k " << shape.k);
+    Use(shape.n, shape.k);
+    const auto all = Product(0, 16, true, TensorUse::kSum);
+    for (int run = 0; run < 20; ++run) EXPECT_EQ(all, Product(0, 16, true, TensorUse::kSum));
+    for (const int64_t m : {1, 3, 8, 9}) {
+      for (const int64_t first : {int64_t{0}, 16 - m}) {
+        const auto some = Product(first, m, true, TensorUse::kSum);
+        EXPECT_TRUE(std::equal(some.begin(), some.end(), all.begin() + first * n_))
+            << "rows " << first << " to " << first + m;
+      }
+    }
+  }
+}
+
+TEST_F(GpuMatMulTest, LeavesNothingForAnEmptyProduct) {
+  Use(16, 32);
+  EXPECT_TRUE(Product(0, 0, true, TensorUse::kSum).empty());
+}
+
+}  // namespace
+}  // namespace headgate

@@ -1,0 +1,109 @@
+#include "base/status_macros.h"
+#include "worker/cuda/bench/copy_bench.h"
+#include "worker/cuda/bench/graph_timer.h"
+#include "worker/cuda/cuda_status.h"
+#include "worker/cuda/device_buffer.h"
+
+namespace headgate {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int kWarp = 32;
+constexpr int kLoads = 8;  // of a lane under way
+constexpr int64_t kPiece = kWarp * kLoads * static_cast<int64_t>(sizeof(uint4));  // of a warp
+constexpr int kBlocksPerSm = 8;
+constexpr int kReplays = 9;
+
+__device__ uint32_t Mix(uint32_t x) {  // any mixer of all bits would do
+  x = (x ^ (x >> 16)) * 0x7feb352du;
+  x = (x ^ (x >> 15)) * 0x846ca68bu;
+  return x ^ (x >> 16);
+}
+
+__global__ void FillBf16Kernel(uint32_t* to, int64_t words, uint32_t seed) {
+  const int64_t stride = static_cast<int64_t>(gridDim.x) * blockDim.x;
+  for (int64_t i = blockIdx.x * static_cast<int64_t>(blockDim.x) + threadIdx.x; i < words;
+       i += stride) {
+    // Exponent 2^-7 of both halves; signs and mantissas of random bits.
+    to[i] = (Mix(static_cast<uint32_t>(i) * 2654435761u + seed) & 0x807f807fu) | 0x3c003c00u;
+  }
+}
+
+// Pieces of a part stay together; parts are visited in steps of `stride`, coprime to their number.
+__global__ void __launch_bounds__(kThreads)
+    ReadKernel(const uint4* from, int64_t pieces, int64_t pieces_of_part, int64_t stride,
+               uint32_t* sink) {
+  const int64_t warps = static_cast<int64_t>(gridDim.x) * (kThreads / kWarp);
+  const int64_t parts = pieces / pieces_of_part;
+  uint32_t bits = 0;
+  for (int64_t i = (blockIdx.x * static_cast<int64_t>(kThreads) + threadIdx.x) / kWarp; i < pieces;
+       i += warps) {
+    const int64_t part = i / pieces_of_part * stride % parts;
+    const uint4* piece = from + (part * pieces_of_part + i % pieces_of_part) * (kWarp * kLoads) +
+                         threadIdx.x % kWarp;
+    uint4 values[kLoads];
+#pragma unroll
+    for (int j = 0; j < kLoads; ++j) {
+      asm volatile("ld.global.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
+                   : "=r"(values[j].x), "=r"(values[j].y), "=r"(values[j].z), "=r"(values[j].w)
+                   : "l"(piece + j * kWarp));
+    }
+#pragma unroll
+    for (int j = 0; j < kLoads; ++j) bits ^= values[j].x ^ values[j].y ^ values[j].z ^ values[j].w;
+  }
+  if (bits == 0x9e3779b9u) *sink = bits;
+}
+
+unsigned Blocks() {
+  int device = 0, sms = 0;
+  cudaGetDevice(&device);
+  cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, device);
+  return static_cast<unsigned>(sms * kBlocksPerSm);
+}
+
+}  // namespace
+
+void LaunchFillBf16(void* to, int64_t bytes, uint32_t seed, cudaStream_t stream) {
+  FillBf16Kernel<<<Blocks(), kThreads, 0, stream>>>(static_cast<uint32_t*>(to), bytes / 4, seed);
+}
+
+void LaunchRead(const void* from, int64_t bytes, int64_t part_bytes, uint32_t* sink,
+                cudaStream_t stream) {
+  constexpr int64_t kPrime = 1000003;
+  const int64_t pieces_of_part = part_bytes > 0 ? part_bytes / kPiece : 1;
+  int64_t pieces = bytes / kPiece / pieces_of_part * pieces_of_part;
+  if (part_bytes > 0 && pieces / pieces_of_part % kPrime == 0) pieces -= pieces_of_part;
+  ReadKernel<<<Blocks(), kThreads, 0, stream>>>(static_cast<const uint4*>(from), pieces,
+                                                pieces_of_part, part_bytes > 0 ? kPrime : 1, sink);
+}
+
+absl::StatusOr<std::vector<Bandwidth>> MeasureBandwidth(int64_t bytes) {
+  ASSIGN_OR_RETURN(const CudaBuffer memory, CudaBuffer::Create(MemoryPlace::kDevice, bytes));
+  ASSIGN_OR_RETURN(const CudaBuffer sink, CudaBuffer::Create(MemoryPlace::kDevice, 4));
+  LaunchFillBf16(memory.data(), bytes, 1, nullptr);
+  RETURN_IF_ERROR(CudaStatus(cudaDeviceSynchronize(), "filling memory"));
+  std::vector<Bandwidth> found;
+  for (const int64_t part_kb : {0, 4, 8, 16}) {
+    ASSIGN_OR_RETURN(const double us, MedianReplayUs(
+                                          [&](cudaStream_t stream) {
+                                            LaunchRead(memory.data(), bytes, part_kb << 10,
+                                                       sink.as<uint32_t>(), stream);
+                                          },
+                                          kReplays));
+    const std::string name =
+        part_kb == 0 ? "linear read" : "random read, " + std::to_string(part_kb) + " KB";
+    found.push_back({name, static_cast<double>(bytes) / us / 1e6});
+  }
+  const int64_t half = bytes / 2;
+  ASSIGN_OR_RETURN(const double us, MedianReplayUs(
+                                        [&](cudaStream_t stream) {
+                                          cudaMemcpyAsync(memory.data() + half, memory.data(),
+                                                          static_cast<size_t>(half),
+                                                          cudaMemcpyDeviceToDevice, stream);
+                                        },
+                                        kReplays));
+  found.push_back({"linear copy", static_cast<double>(2 * half) / us / 1e6});
+  return found;
+}
+
+}  // namespace headgate
