@@ -1,9 +1,9 @@
 // Decode attention on the GPU over the contexts of our targets. Not a test; one line per case.
+#include "worker/cuda/bench/attention_bench.h"
+
 #include <cstdio>
 #include <cstdlib>
 #include <string>
-
-#include "worker/cuda/bench/attention_bench.h"
 
 namespace headgate {
 namespace {
@@ -15,10 +15,11 @@ void Case(const char* name, AttentionBenchOptions options, DecodeTuning tuning) 
     std::printf("%-34s %s\n", name, result.status().ToString().c_str());
     return;
   }
-  std::printf("%-34s %2dx%d %9.1f us/layer %9.1f MB  %.3f TB/s, ceiling %.3f: %5.1f %%  plan %.1f us\n",
-              name, tuning.warps, tuning.stages, result->layer_us, result->bytes * 1e-6,
-              result->bytes_per_s * 1e-12, result->read_bytes_per_s * 1e-12,
-              100.0 * result->bytes_per_s / result->read_bytes_per_s, result->plan_us);
+  std::printf(
+      "%-34s %2dx%d %9.1f us/layer %9.1f MB  %.3f TB/s, ceiling %.3f: %5.1f %%  plan %.1f us\n",
+      name, tuning.warps, tuning.stages, result->layer_us, result->bytes * 1e-6,
+      result->bytes_per_s * 1e-12, result->read_bytes_per_s * 1e-12,
+      100.0 * result->bytes_per_s / result->read_bytes_per_s, result->plan_us);
   std::fflush(stdout);
 }
 
@@ -31,8 +32,9 @@ int Run(int argc, char** argv) {
   if (argc > 1) tunings = {{12, 1}, {16, 1}, {8, 2}, {8, 1}};
   (void)argv;
   const int64_t k = 1024;
-  const std::vector<int64_t> mixed = {1 * k,  2 * k,  3 * k,  5 * k,  8 * k,  12 * k, 16 * k, 20 * k,
-                                      24 * k, 32 * k, 40 * k, 48 * k, 64 * k, 80 * k, 96 * k, 128 * k};
+  const std::vector<int64_t> mixed = {1 * k,  2 * k,  3 * k,  5 * k,  8 * k,  12 * k,
+                                      16 * k, 20 * k, 24 * k, 32 * k, 40 * k, 48 * k,
+                                      64 * k, 80 * k, 96 * k, 128 * k};
   for (const DecodeTuning tuning : tunings) {
     Case("batch 16 x 16K", {.contexts = Same(16, 16 * k)}, tuning);
     Case("batch 1 x 32K", {.contexts = Same(1, 32 * k)}, tuning);
@@ -42,7 +44,8 @@ int Run(int argc, char** argv) {
     Case("batch 64 x 1K", {.contexts = Same(64, 1 * k)}, tuning);
     Case("batch 1 x 1K", {.contexts = Same(1, 1 * k)}, tuning);
   }
-  Case("batch 16 x 16K d=64, 8 q heads a kv", {.contexts = Same(16, 16 * k), .heads = 64, .head_dim = 64}, {12, 1});
+  Case("batch 16 x 16K d=64, 8 q heads a kv",
+       {.contexts = Same(16, 16 * k), .heads = 64, .head_dim = 64}, {12, 1});
   Case("batch 16 x 16K d=96", {.contexts = Same(16, 16 * k), .head_dim = 96}, {12, 1});
   Case("batch 16 x 16K, 16 q heads a kv", {.contexts = Same(16, 16 * k), .heads = 128}, {12, 1});
   Case("batch 16 x 16K, pages of 64", {.contexts = Same(16, 16 * k), .page_tokens = 64}, {12, 1});

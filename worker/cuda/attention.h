@@ -26,6 +26,7 @@ struct AttentionCall {
   int32_t head_dim = 0;
   const __nv_bfloat16* qkv = nullptr;  // [rows, (heads + 2 kv_heads) D]: rotated q and k, v
   __nv_bfloat16* out = nullptr;        // [rows, heads D]
+  bool long_chunks_only = false;       // LaunchAttend, LaunchAppend: not chunks of one row
 };
 
 inline constexpr int kHeadDimMax = 256;

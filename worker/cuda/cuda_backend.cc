@@ -13,6 +13,7 @@
 #include "base/status_macros.h"
 #include "worker/cuda/attention.h"
 #include "worker/cuda/cuda_status.h"
+#include "worker/cuda/decode_attention.h"
 #include "worker/cuda/device_buffer.h"
 #include "worker/cuda/device_matrix.h"
 #include "worker/cuda/device_page_store.h"
@@ -86,7 +87,11 @@ class CudaBackend final : public Backend {
   CudaBuffer read_;               // pinned; of Read
   CudaBuffer pages_;
   DevicePageStore* store_ = nullptr;
+  std::unique_ptr<DecodeAttention> decode_;
   StepView step_;
+  bool decodes_ = false;      // some sequence of the step has one row
+  bool long_chunks_ = false;  // some has more
+  bool planned_ = false;      // decode_ knows the step
 };
 
 absl::StatusOr<std::unique_ptr<Backend>> CudaBackend::Create(const CudaBackendOptions& options) {
@@ -177,6 +182,7 @@ absl::StatusOr<std::unique_ptr<PageStore>> CudaBackend::CreatePages(const KvLayo
   ASSIGN_OR_RETURN(pages_, CudaBuffer::Create(MemoryPlace::kDevice, layout.page_bytes() * pages));
   ASSIGN_OR_RETURN(std::unique_ptr<DevicePageStore> store,
                    DevicePageStore::Create(layout, pages, positions_max, uploads_, stream_));
+  ASSIGN_OR_RETURN(decode_, DecodeAttention::Create(layout, store->tables().places, stream_));
   store_ = store.get();
   return store;
 }
@@ -196,8 +202,11 @@ absl::Status CudaBackend::AllReduceSum(Tensor values) {
 void CudaBackend::BeginStep(const Batch& batch) {
   std::vector<StepSequence> sequences;
   std::vector<int32_t> sequence_of;
+  decodes_ = long_chunks_ = planned_ = false;
   for (const BatchSequence& one : batch.sequences) {
     const int32_t place = store_ == nullptr ? 0 : store_->Place(one.sequence);
+    decodes_ |= one.length == 1;
+    long_chunks_ |= one.length > 1;
     sequence_of.insert(sequence_of.end(), static_cast<size_t>(one.length),
                        static_cast<int32_t>(sequences.size()));
     sequences.push_back({place, static_cast<int32_t>(one.position),
@@ -282,6 +291,13 @@ void CudaBackend::AttendAndAppend(int64_t layer, Tensor qkv, int64_t heads, Tens
   call.head_dim = static_cast<int32_t>(layout.head_dim);
   call.qkv = Operand(qkv);
   call.out = Operand(out);
+  if (decodes_ && DecodeAttention::Supports(layout, heads / kv_heads)) {
+    if (!planned_) decode_->Plan(call.tables, step_, heads / kv_heads, stream_);
+    planned_ = true;
+    decode_->Launch(call, layer, stream_);
+    call.long_chunks_only = true;
+  }
+  if (call.long_chunks_only && !long_chunks_) return;
   LaunchAttend(call, stream_);
   LaunchAppend(call, stream_);
   CudaCheck(cudaGetLastError(), "AttendAndAppend");
