@@ -19,6 +19,7 @@
 #include "worker/cuda/device_page_store.h"
 #include "worker/cuda/matmul.h"
 #include "worker/cuda/nccl_group.h"
+#include "worker/cuda/prefill_attention.h"
 #include "worker/cuda/row_ops.h"
 #include "worker/cuda/upload_ring.h"
 
@@ -77,6 +78,8 @@ class CudaBackend final : public Backend {
         uploads_(std::move(uploads)),
         products_(std::move(products)) {}
 
+  int64_t CountTiles(const AttentionCall& call) const;  // of the step, for LaunchPrefill
+
   const std::string description_;
   const cudaStream_t stream_;
   UploadRing uploads_;
@@ -89,9 +92,10 @@ class CudaBackend final : public Backend {
   DevicePageStore* store_ = nullptr;
   std::unique_ptr<DecodeAttention> decode_;
   StepView step_;
-  bool decodes_ = false;      // some sequence of the step has one row
-  bool long_chunks_ = false;  // some has more
-  bool planned_ = false;      // decode_ knows the step
+  std::vector<int64_t> chunk_lengths_;  // of the step's sequences
+  bool decodes_ = false;                // some sequence of the step has one row
+  bool long_chunks_ = false;            // some has more
+  bool planned_ = false;                // decode_ knows the step
 };
 
 absl::StatusOr<std::unique_ptr<Backend>> CudaBackend::Create(const CudaBackendOptions& options) {
@@ -203,8 +207,10 @@ void CudaBackend::BeginStep(const Batch& batch) {
   std::vector<StepSequence> sequences;
   std::vector<int32_t> sequence_of;
   decodes_ = long_chunks_ = planned_ = false;
+  chunk_lengths_.clear();
   for (const BatchSequence& one : batch.sequences) {
     const int32_t place = store_ == nullptr ? 0 : store_->Place(one.sequence);
+    chunk_lengths_.push_back(one.length);
     decodes_ |= one.length == 1;
     long_chunks_ |= one.length > 1;
     sequence_of.insert(sequence_of.end(), static_cast<size_t>(one.length),
@@ -273,6 +279,15 @@ void CudaBackend::Rope(Tensor x, int64_t begin, int64_t heads, std::span<const f
   CudaCheck(cudaGetLastError(), "Rope");
 }
 
+int64_t CudaBackend::CountTiles(const AttentionCall& call) const {
+  int64_t tiles = 0;
+  for (const int64_t length : chunk_lengths_) {
+    if (call.long_chunks_only && length == 1) continue;
+    tiles += PrefillTiles(length, call.heads / call.kv_heads);
+  }
+  return tiles;
+}
+
 void CudaBackend::AttendAndAppend(int64_t layer, Tensor qkv, int64_t heads, Tensor out) {
   const KvLayout& layout = store_->layout();
   const int64_t kv_heads = layout.kv_heads(layer);
@@ -298,7 +313,11 @@ void CudaBackend::AttendAndAppend(int64_t layer, Tensor qkv, int64_t heads, Tens
     call.long_chunks_only = true;
   }
   if (call.long_chunks_only && !long_chunks_) return;
-  LaunchAttend(call, stream_);
+  if (PrefillFits(call)) {
+    CudaCheck(LaunchPrefill(call, CountTiles(call), stream_), "prefill attention");
+  } else {
+    LaunchAttend(call, stream_);
+  }
   LaunchAppend(call, stream_);
   CudaCheck(cudaGetLastError(), "AttendAndAppend");
 }

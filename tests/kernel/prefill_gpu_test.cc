@@ -1,0 +1,170 @@
+// The prefill kernel against the plain one on the same pages and the same chunk, at lengths where
+// tiles, boxes and pages end in all places; and no other sequence's numbers ever matter.
+#include <cuda_runtime.h>
+
+#include "kvstore/kv_layout.h"
+#include "tests/kernel/cuda_rig.h"
+#include "worker/cuda/attention.h"
+#include "worker/cuda/cuda_status.h"
+#include "worker/cuda/device_page_store.h"
+#include "worker/cuda/prefill_attention.h"
+
+namespace headgate {
+namespace {
+
+struct Shape {
+  int64_t head_dim = 128;
+  int64_t group = 4;
+  std::vector<RowSpec> rows;
+  int64_t page_tokens = 16;
+};
+
+class PrefillRig {
+ public:
+  explicit PrefillRig(Shape shape)
+      : shape_(std::move(shape)),
+        backend_(NewCudaBackend()),
+        layout_(MakeKvLayout(shape_.page_tokens, shape_.head_dim, DType::kBF16, {shape_.rows})),
+        uploads_(UploadRing::Create(1 << 22, nullptr).value()),
+        store_(DevicePageStore::Create(layout_, kPages, 1 << 20, uploads_, nullptr).value()),
+        pages_(CudaBuffer::Create(MemoryPlace::kDevice, layout_.page_bytes() * kPages).value()) {
+    // What was never written is NaN: it must not be seen.
+    CudaCheck(cudaMemset(pages_.data(), 0xff, static_cast<size_t>(pages_.bytes())), "poison");
+  }
+
+  int64_t kv_heads() const { return static_cast<int64_t>(shape_.rows.size()); }
+  int64_t heads() const { return kv_heads() * shape_.group; }
+  int64_t cols() const { return (heads() + 2 * kv_heads()) * shape_.head_dim; }
+
+  // The next chunk of every sequence as one step, by both kernels. `poisoned`: this sequence's rows
+  // are NaN, and it is not compared.
+  void Step(const std::vector<std::pair<SequenceId, int64_t>>& parts, SequenceId poisoned = 0) {
+    std::vector<Chunk> chunks;
+    std::vector<StepSequence> sequences;
+    std::vector<int32_t> positions, sequence_of;
+    std::vector<float> qkv;
+    std::vector<char> compared;
+    int64_t tiles = 0;
+    for (const auto& [id, length] : parts) {
+      if (std::find(known_.begin(), known_.end(), id) == known_.end()) {
+        ASSERT_TRUE(store_->AddSequence(id).ok());
+        known_.push_back(id);
+      }
+      const int64_t position = store_->Length(id);
+      chunks.push_back(
+          {id, position, std::vector<TokenId>(static_cast<size_t>(length)), false, {}});
+      sequences.push_back({store_->Place(id), static_cast<int32_t>(position),
+                           static_cast<int32_t>(positions.size()), static_cast<int32_t>(length)});
+      for (int64_t i = 0; i < length; ++i) {
+        positions.push_back(static_cast<int32_t>(position + i));
+        sequence_of.push_back(static_cast<int32_t>(sequences.size()) - 1);
+      }
+      auto values = RandomFloats(static_cast<size_t>(length * cols()), ++seed_);
+      if (id == poisoned) std::fill(values.begin(), values.end(), NAN);
+      qkv.insert(qkv.end(), values.begin(), values.end());
+      compared.insert(compared.end(), static_cast<size_t>(length), id != poisoned);
+      tiles += PrefillTiles(length, shape_.group);
+    }
+    ASSERT_TRUE(store_->BeginStep(chunks).ok());
+    uploads_.Begin();
+    AttentionCall call;
+    call.step.positions = uploads_.Add(std::span<const int32_t>(positions));
+    call.step.sequence_of = uploads_.Add(std::span<const int32_t>(sequence_of));
+    call.step.sequences = uploads_.Add(std::span<const StepSequence>(sequences));
+    call.step.rows = static_cast<int32_t>(positions.size());
+    call.step.sequence_count = static_cast<int32_t>(sequences.size());
+    uploads_.Send();
+    call.tables = store_->tables();
+    call.pages = pages_.data();
+    call.page_bytes = layout_.page_bytes();
+    call.kv_heads = static_cast<int32_t>(kv_heads());
+    call.heads = static_cast<int32_t>(heads());
+    call.head_dim = static_cast<int32_t>(shape_.head_dim);
+    const auto rows = static_cast<int64_t>(positions.size());
+    const Tensor in = NewTensor(*backend_, qkv, rows, TensorUse::kOperand);
+    const std::vector<float> poison(static_cast<size_t>(rows * heads() * shape_.head_dim), NAN);
+    const Tensor fast = NewTensor(*backend_, poison, rows, TensorUse::kOperand);
+    const Tensor plain = NewTensor(*backend_, poison, rows, TensorUse::kOperand);
+    call.qkv = static_cast<const __nv_bfloat16*>(in.data);
+    ASSERT_TRUE(PrefillFits(call));
+    call.out = static_cast<__nv_bfloat16*>(plain.data);
+    LaunchAttend(call, nullptr);
+    call.out = static_cast<__nv_bfloat16*>(fast.data);
+    CudaCheck(LaunchPrefill(call, tiles, nullptr), "prefill");
+    LaunchAppend(call, nullptr);
+    store_->Commit();
+    Compare(Get(fast), Get(plain), compared);
+  }
+
+ private:
+  static constexpr uint32_t kPages = 6000;
+
+  void Compare(const std::vector<float>& fast, const std::vector<float>& plain,
+               const std::vector<char>& compared) const {
+    const size_t cols = fast.size() / compared.size();
+    std::vector<float> a, b;
+    for (size_t i = 0; i < fast.size(); ++i) {
+      if (!compared[i / cols]) continue;
+      a.push_back(fast[i]);
+      b.push_back(plain[i]);
+    }
+    ExpectClose(a, b, 6e-3);
+  }
+
+  const Shape shape_;
+  std::unique_ptr<Backend> backend_;
+  const KvLayout layout_;
+  UploadRing uploads_;
+  std::unique_ptr<DevicePageStore> store_;
+  CudaBuffer pages_;
+  std::vector<SequenceId> known_;
+  uint32_t seed_ = 0;
+};
+
+constexpr RowSpec kFullRow;
+constexpr RowSpec kStreaming{HeadClass::kStreaming, 64, 256};
+
+TEST(GpuPrefillTest, HeadAndGroupSizes) {
+  for (const int64_t head_dim : {64, 128}) {
+    for (const int64_t group : {1, 3, 4, 8, 16}) {
+      PrefillRig rig({.head_dim = head_dim, .group = group, .rows = {kFullRow, kStreaming}});
+      rig.Step({{1, 150}});
+      rig.Step({{1, 301}});
+    }
+  }
+}
+
+TEST(GpuPrefillTest, LengthsWhereTilesAndPagesEnd) {
+  for (const int64_t page_tokens : {16, 64}) {
+    for (const int64_t before : {0, 1, 15, 16, 17, 127, 128, 129, 500}) {
+      for (const int64_t length : {1, 2, 31, 32, 33, 128, 129, 200}) {
+        PrefillRig rig({.rows = {kFullRow}, .page_tokens = page_tokens});
+        if (before > 0) rig.Step({{1, before}});
+        rig.Step({{1, length}});
+      }
+    }
+  }
+}
+
+TEST(GpuPrefillTest, StreamingRowsThroughTheRing) {
+  for (const int64_t chunk : {7, 64, 100, 333, 1000}) {
+    PrefillRig rig({.group = 2, .rows = {kStreaming, kFullRow, {HeadClass::kStreaming, 16, 16}}});
+    for (int64_t at = 0; at < 2000; at += chunk) rig.Step({{1, chunk}});
+  }
+}
+
+TEST(GpuPrefillTest, ABatchOfChunks) {
+  PrefillRig rig({.group = 4, .rows = {kFullRow, kStreaming}});
+  rig.Step({{1, 1}, {2, 700}, {3, 33}});
+  rig.Step({{3, 129}, {1, 300}, {4, 16}, {2, 1}});
+  rig.Step({{2, 255}, {4, 1000}, {1, 1}, {3, 5}});
+}
+
+TEST(GpuPrefillTest, ANeighboursNaNStaysThere) {
+  PrefillRig rig({.rows = {kFullRow, kStreaming}});
+  rig.Step({{1, 37}, {2, 40}, {3, 21}}, /*poisoned=*/2);
+  rig.Step({{3, 5}, {1, 50}});
+}
+
+}  // namespace
+}  // namespace headgate

@@ -1,0 +1,144 @@
+// Hopper's warpgroup matrix instructions and what they need: descriptors of shared memory, barriers
+// and tensor copies (PTX ISA 8.x, sections "wgmma", "mbarrier", "cp.async.bulk.tensor"). Device
+// code for sm_90a only.
+#pragma once
+
+#include <cuda.h>
+
+#include <cstdint>
+
+namespace headgate {
+
+// Operands lie in blocks of 64 bf16 columns (128 bytes) with the 128-byte swizzle: rows of 128
+// bytes, 16-byte piece p of row r at place p ^ (r % 8). A block begins at a multiple of 1,024.
+inline constexpr int kSwizzleCols = 64;
+inline constexpr int kSwizzleRowBytes = 128;
+
+// `leading`: bytes between blocks of 64 columns (used where columns are the M or N dimension).
+__device__ inline uint64_t SmemDescriptor(uint32_t address, uint32_t leading) {
+  constexpr uint64_t kSwizzle128 = 1;
+  constexpr uint64_t kEightRows = 8 * kSwizzleRowBytes;
+  return static_cast<uint64_t>((address & 0x3FFFF) >> 4) |
+         static_cast<uint64_t>(leading >> 4) << 16 | (kEightRows >> 4) << 32 | kSwizzle128 << 62;
+}
+
+__device__ inline uint32_t SmemAddress(const void* pointer) {
+  return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
+}
+
+__device__ inline void WgmmaBegin() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+__device__ inline void WgmmaCommit() {
+  asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+}
+template <int kPending>
+__device__ inline void WgmmaWait() {
+  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
+}
+
+// Registers that wgmma writes are read only after this, once waited for: the compiler does not know
+// that a product is still under way.
+template <int kCount>
+__device__ inline void AfterWait(float (&registers)[kCount]) {
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) asm volatile("" : "+f"(registers[i])::"memory");
+}
+
+#define HEADGATE_REGS_8(d, i)                                                                 \
+  "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), \
+      "+f"(d[i + 6]), "+f"(d[i + 7])
+#define HEADGATE_REGS_32(d, i)                                                  \
+  HEADGATE_REGS_8(d, i), HEADGATE_REGS_8(d, i + 8), HEADGATE_REGS_8(d, i + 16), \
+      HEADGATE_REGS_8(d, i + 24)
+
+// d [64, 128] (+)= a [64, 16] * b [128, 16]^T, both in shared memory, k contiguous.
+__device__ inline void Wgmma64x128Shared(float (&d)[64], uint64_t a, uint64_t b, int accumulate) {
+  asm volatile(
+      "{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 "
+      "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,"
+      "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,"
+      "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,"
+      "%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63}, "
+      "%64, %65, p, 1, 1, 0, 0;\n}\n"
+      : HEADGATE_REGS_32(d, 0), HEADGATE_REGS_32(d, 32)
+      : "l"(a), "l"(b), "r"(accumulate));
+}
+
+// d [64, 128] += a [64, 16] (registers) * b [16, 128], n contiguous in shared memory.
+__device__ inline void WgmmaFromRegisters(float (&d)[64], const uint32_t (&a)[4], uint64_t b) {
+  asm volatile(
+      "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 "
+      "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,"
+      "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,"
+      "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,"
+      "%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63}, "
+      "{%64,%65,%66,%67}, %68, 1, 1, 1, 1;\n"
+      : HEADGATE_REGS_32(d, 0), HEADGATE_REGS_32(d, 32)
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+}
+
+// The same for 64 columns.
+__device__ inline void WgmmaFromRegisters(float (&d)[32], const uint32_t (&a)[4], uint64_t b) {
+  asm volatile(
+      "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 "
+      "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,"
+      "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31}, "
+      "{%32,%33,%34,%35}, %36, 1, 1, 1, 1;\n"
+      : HEADGATE_REGS_32(d, 0)
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+}
+
+__device__ inline void BarrierInit(uint64_t* barrier, uint32_t arrivals) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(SmemAddress(barrier)),
+               "r"(arrivals));
+}
+__device__ inline void BarrierArrive(uint64_t* barrier) {
+  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(SmemAddress(barrier)) : "memory");
+}
+__device__ inline void BarrierArriveExpect(uint64_t* barrier, uint32_t bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(SmemAddress(barrier)),
+               "r"(bytes)
+               : "memory");
+}
+__device__ inline void BarrierWait(uint64_t* barrier, uint32_t phase) {
+  asm volatile(
+      "{\n.reg .pred done;\n"
+      "again:\nmbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
+      "@!done bra again;\n}\n" ::"r"(SmemAddress(barrier)),
+      "r"(phase)
+      : "memory");
+}
+// Writes of this thread to shared memory become visible to wgmma and tensor copies.
+__device__ inline void FenceAsyncProxy() {
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+// Of `threads` threads that name the same barrier, 1 to 15.
+__device__ inline void NamedBarrier(int id, int threads) {
+  asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+
+// The same without waiting.
+__device__ inline void NamedArrive(int id, int threads) {
+  asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+
+// A box of a matrix, from column `col` and row `row`; `barrier` hears of its bytes.
+__device__ inline void CopyBox(const CUtensorMap& map, uint32_t to, int32_t col, int32_t row,
+                               uint64_t* barrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes "
+      "[%0], [%1, {%2, %3}], [%4];" ::"r"(to),
+      "l"(reinterpret_cast<uint64_t>(&map)), "r"(col), "r"(row), "r"(SmemAddress(barrier))
+      : "memory");
+}
+
+template <int kRegisters>
+__device__ inline void TakeRegisters() {
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kRegisters));
+}
+template <int kRegisters>
+__device__ inline void GiveRegisters() {
+  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kRegisters));
+}
+
+}  // namespace headgate
