@@ -28,27 +28,18 @@ int Fail(const absl::Status& status) {
 
 int PrintPlans(MatMulBench& bench) {
   for (const Layer& layer : kLayers) {
-    for (const int64_t m : {1, 8, 16}) {
+    for (const int64_t m : {1, 2, 4, 8, 16}) {
       std::printf("%-8s m %2d:", layer.name, static_cast<int>(m));
-      for (const int cluster : {1, 2, 4, 8}) {
-        const struct {
-          int blocks_per_sm;
-          int64_t shared_bytes;
-        } shares[] = {{1, 115200}, {2, 115200}, {1, 232000}};
-        for (const auto& share : shares) {
-          const MatMulSize size = {layer.n, layer.k, m};
-          const auto plan = bench.small().PlanOf({.m = m, .n = layer.n, .k = layer.k}, cluster,
-                                                 share.blocks_per_sm, share.shared_bytes);
-          if (!plan) {
-            std::printf("     -");
-            continue;
-          }
-          const auto us = bench.SmallUs(size, *plan);
-          if (!us.ok()) return Fail(us.status());
-          const double bytes = static_cast<double>(layer.n * layer.k * 2);
-          std::printf(" %5.1f", 100 * bytes / *us / 1e6 / bench.linear_read_tb_s());
+      for (const int blocks_per_sm : {1, 2}) {
+        const auto plan = bench.small().PlanOf({.m = m, .n = layer.n, .k = layer.k}, blocks_per_sm);
+        if (!plan) {
+          std::printf("     -");
+          continue;
         }
-        std::printf(" |");
+        const auto us = bench.SmallUs({layer.n, layer.k, m}, *plan);
+        if (!us.ok()) return Fail(us.status());
+        const double bytes = static_cast<double>(layer.n * layer.k * 2);
+        std::printf(" %5.1f", 100 * bytes / *us / 1e6 / bench.linear_read_tb_s());
       }
       std::printf("\n");
     }
@@ -64,16 +55,23 @@ int Main(bool plans) {
   const auto bench = MatMulBench::Create(int64_t{8} << 30);
   if (!bench.ok()) return Fail(bench.status());
   std::printf("linear read of 8 GB  %6.3f TB/s\n", (*bench)->linear_read_tb_s());
-  if (plans) return PrintPlans(**bench);
-  std::printf("%-8s %3s %9s %7s %6s %9s %7s\n", "matrix", "m", "us", "TB/s", "%read", "cublas us",
+  if (plans) {
+    std::printf("%% of the linear read with 1 and with 2 blocks on an SM\n");
+    return PrintPlans(**bench);
+  }
+  std::printf("%-8s %3s %9s %9s %7s %6s %7s\n", "matrix", "m", "cublas us", "us", "TB/s", "%read",
               "faster");
   for (const Layer& layer : kLayers) {
     for (const int64_t m : {1, 2, 4, 8, 16}) {
       const auto time = (*bench)->Measure({layer.n, layer.k, m});
       if (!time.ok()) return Fail(time.status());
-      std::printf("%-8s %3d %9.2f %7.3f %6.1f %9.2f %7.2f\n", layer.name, static_cast<int>(m),
-                  time->small_us, static_cast<double>(layer.n * layer.k * 2) / time->small_us / 1e6,
-                  100 * time->read_us / time->small_us, time->lt_us, time->lt_us / time->small_us);
+      const double bytes = static_cast<double>(layer.n * layer.k * 2);
+      std::printf("%-8s %3d %9.2f", layer.name, static_cast<int>(m), time->lt_us);
+      if (time->small_us > 0) {
+        std::printf(" %9.2f %7.3f %6.1f %7.2f", time->small_us, bytes / time->small_us / 1e6,
+                    100 * time->read_us / time->small_us, time->lt_us / time->small_us);
+      }
+      std::printf("\n");
     }
   }
   return 0;

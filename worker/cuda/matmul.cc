@@ -13,11 +13,7 @@ absl::StatusOr<std::unique_ptr<MatrixProducts>> MatrixProducts::Create() {
 }
 
 void MatrixProducts::Run(const MatMulCall& call, cudaStream_t stream) {
-  if (small_.Applies(call)) {
-    small_.Run(call, stream);
-  } else {
-    large_->Run(call, stream);
-  }
+  if (!small_.Run(call, stream)) large_->Run(call, stream);
   CudaCheck(cudaGetLastError(), "multiplying matrices");
 }
 

@@ -1,16 +1,23 @@
-// One warp of a block copies w, 16 rows by some columns at a time, into a ring of stages in shared
-// memory; eight warps multiply. w is the A operand of the tensor cores (16 x 16), x the B operand
-// (16 x 8): rows of x that do not exist cost nothing. In every 32 columns the lanes take the
-// columns in another order than the instruction numbers them, the same for w and x: a lane's 8
-// values are then 16 bytes side by side. A block keeps its columns of x; it gets them with its
-// first 16 rows of w.
+// Four warps of a block copy w, 16 rows by 512 columns at a time, into a ring of stages in shared
+// memory (a warp issues one row after the other); eight warps multiply. w is the A operand of the
+// tensor cores (16 x 16), x the B operand (16 x 8): rows of x that do not exist cost nothing. In
+// every 32 columns the lanes take the columns in another order than the instruction numbers them,
+// the same for w and x: a lane's 8 values are then 16 bytes side by side. Rows of w lie in a stage
+// without gaps, because copies to addresses that are no multiples of 128 bytes are a tenth slower;
+// lanes of odd rows read the two halves of 64 columns in the other order, so that rows share no
+// banks.
 //
-// Sums have one order: a warp's own columns ascending, the 8 warps, the blocks of the cluster.
+// x stays in shared memory. (Blocks of a cluster that read a part of it each and hand it to all are
+// no faster, and blocks that split the columns must wait for each other at every tile: a third
+// slower.)
+//
+// Sums have one order: a warp's own columns ascending, then the 8 warps.
 #include <algorithm>
 
 #include "base/check.h"
 #include "worker/cuda/async_copy.cuh"
 #include "worker/cuda/launch.cuh"
+#include "worker/cuda/mma.cuh"
 #include "worker/cuda/small_matmul.h"
 
 namespace headgate {
@@ -20,25 +27,29 @@ using bf16 = __nv_bfloat16;
 
 constexpr int kWarp = 32;
 constexpr int kMultipliers = 8;  // warps
-constexpr int kThreads = (kMultipliers + 1) * kWarp;
-constexpr int kTileRows = 16;  // of w
-constexpr int kStep = 32;      // columns that a warp multiplies at once
-constexpr int kChunk = 512;    // columns of a stage, at most
-constexpr int kSteps = kChunk / kStep / kMultipliers;
-constexpr int kStagesMax = 16;
-constexpr int kSkew = 64;  // bytes: rows 128 i + 64 bytes apart share no banks
-constexpr int kStageRowBytes = kChunk * 2 + kSkew;
-constexpr int kStageBytes = kTileRows * kStageRowBytes;
+constexpr int kCopiers = 4;      // warps
+constexpr int kThreads = (kMultipliers + kCopiers) * kWarp;
+constexpr int kTileRows = 16;                          // of w
+constexpr int kStep = 32;                              // columns that a warp multiplies at once
+constexpr int kSteps = 2;                              // of a warp in a stage
+constexpr int kChunk = kMultipliers * kSteps * kStep;  // columns of a stage
+constexpr int kRowBytes = kChunk * 2;                  // of a stage
+constexpr int kStageBytes = kTileRows * kRowBytes;
+constexpr int kStagesMax = 12;
+constexpr int kStagesMin = 4;
+constexpr int kXChunksMax = 32;
+constexpr int kXSkewBytes = 64;          // rows of x 128 i + 64 bytes apart share no banks
 constexpr int kPartRow = kTileRows + 4;  // floats: without the 4, lanes would share banks
 constexpr int kStaticBytes = 512;        // of the kernel's own shared variables, rounded up
 constexpr int kReservedBytes = 1024;     // of every block by CUDA
+// Two blocks on an SM hide the end of a tile and of the launch from each other, but have less room
+// for w. Measured on an H200: with as much of x as this two are faster, with one tile and with
+// more.
+constexpr int64_t kXBytesOfTwo = 33 << 10;
+constexpr int64_t kXBytesOfTwoLong = 9 << 10;
 
-__host__ __device__ constexpr int64_t RoundUp(int64_t value, int64_t unit) {
-  return (value + unit - 1) / unit * unit;
-}
-
-__host__ __device__ constexpr int64_t XRowBytes(int64_t slice) {
-  return RoundUp(slice * 2, 128) + kSkew;
+__host__ __device__ constexpr int XRowBytes(int k) {
+  return (k * 2 + 127) / 128 * 128 + kXSkewBytes;
 }
 
 struct Work {
@@ -49,10 +60,21 @@ struct Work {
   int m;
   int n;
   int k;
-  int cluster;
-  int slice;  // columns of a block
-  int chunk;  // columns of a stage
   int stages;
+
+  __device__ int Chunks() const { return (k + kChunk - 1) / kChunk; }
+  __device__ int Columns(int chunk) const { return min(kChunk, k - chunk * kChunk); }
+  __device__ int Tiles() const { return (n + kTileRows - 1) / kTileRows; }
+};
+
+// Where things are in a block's shared memory.
+struct Room {
+  uint32_t ring;    // [stages][16][kChunk]
+  uint32_t x;       // [m][XRowBytes]
+  float* parts;     // [kMultipliers][m rounded up to 8][kPartRow]: the warps' sums of a tile
+  uint32_t full;    // barriers [stages]: w has landed
+  uint32_t empty;   // barriers [stages]: w has been read
+  uint32_t x_full;  // barriers [chunks]: x has landed
 };
 
 __device__ uint4 LoadShared(uint32_t address) {
@@ -61,16 +83,6 @@ __device__ uint4 LoadShared(uint32_t address) {
                : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w)
                : "r"(address));
   return value;
-}
-
-// sums += A (rows g and g + 8 of w) times B (row g of x), 16 columns.
-__device__ void Multiply(float (&sums)[4], uint32_t low0, uint32_t high0, uint32_t low1,
-                         uint32_t high1, uint32_t x0, uint32_t x1) {
-  asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
-      "{%8, %9}, {%0, %1, %2, %3};"
-      : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
-      : "r"(low0), "r"(high0), "r"(low1), "r"(high1), "r"(x0), "r"(x1));
 }
 
 // Of the multiplying warps.
@@ -83,7 +95,7 @@ __device__ void Store(bf16* to, float value) { *to = __float2bfloat16(value); }
 
 #if __CUDA_ARCH__ >= 900
 
-// Where a block stands in the ring of stages.
+// Where a warp stands in the ring of stages.
 struct RingPlace {
   int stage = 0;
   uint32_t phase = 0;
@@ -95,163 +107,143 @@ struct RingPlace {
   }
 };
 
-// A block's share of the columns, and its cluster's of the rows: tiles `first`, `first + step`, ...
-struct Share {
-  int begin;
-  int end;
-  int chunks;
-  int first;
-  int step;
-  int tiles;  // of w in all
-
-  __device__ Share(const Work& work, int rank) {
-    begin = min(work.k, rank * work.slice);
-    end = min(work.k, begin + work.slice);
-    chunks = (end - begin + work.chunk - 1) / work.chunk;
-    tiles = (work.n + kTileRows - 1) / kTileRows;
-    first = static_cast<int>(blockIdx.x) / work.cluster;
-    step = static_cast<int>(gridDim.x) / work.cluster;
+// A lane's row of x.
+__device__ void CopyX(const Work& work, const Room& room, int row) {
+  const bf16* from = work.x + static_cast<int64_t>(row) * work.k;
+  const uint32_t to = room.x + row * XRowBytes(work.k);
+  for (int chunk = 0; chunk < work.Chunks(); ++chunk) {
+    CopyToShared(to + chunk * kRowBytes, from + chunk * kChunk,
+                 static_cast<uint32_t>(work.Columns(chunk)) * 2, room.x_full + chunk * 8);
   }
-  __device__ int Columns(const Work& work, int chunk) const {
-    return min(work.chunk, end - begin - chunk * work.chunk);
-  }
-  __device__ int Rounds() const { return first < tiles ? (tiles - first + step - 1) / step : 0; }
-};
+}
 
-// The copying warp. Lane i copies row i of a tile and, the first time over, row i of x.
-__device__ void CopyRing(const Work& work, const Share& share, uint32_t ring, uint32_t x,
-                         uint32_t full, uint32_t empty) {
+// A copying warp: 4 rows of every tile of w, and its rows of x once they exist.
+__device__ void Copy(const Work& work, const Room& room) {
   const int lane = threadIdx.x % kWarp;
+  const int row = lane * kCopiers + static_cast<int>(threadIdx.x) / kWarp - kMultipliers;
+  const bool in_tile = lane < kTileRows / kCopiers;
   const uint64_t policy = ReadOncePolicy();
-  const uint32_t x_row_bytes = static_cast<uint32_t>(XRowBytes(work.slice));
-  const auto copy_w = [&](int round, int chunk, int stage) {
-    const int row = (share.first + round * share.step) * kTileRows;
-    const int rows = min(kTileRows, work.n - row);
-    const uint32_t bytes = static_cast<uint32_t>(share.Columns(work, chunk)) * 2;
-    const uint32_t barrier = full + stage * 8;
-    if (lane == 0) ArriveExpecting(barrier, bytes * (round == 0 ? rows + work.m : rows));
+  int tile = static_cast<int>(blockIdx.x), chunk = 0;
+  // Of the next stage's part of w; moves on.
+  const auto copy_next = [&](int stage) {
+    const uint32_t bytes = static_cast<uint32_t>(work.Columns(chunk)) * 2;
+    const int output = tile * kTileRows + row;
+    const bool exists = in_tile && output < work.n;
+    const uint32_t barrier = room.full + stage * 8;
+    const uint32_t rows = __popc(__ballot_sync(~0u, exists));
+    if (lane == 0) ArriveExpecting(barrier, bytes * rows);
     __syncwarp();
-    if (lane < rows) {
-      CopyToShared(
-          ring + stage * kStageBytes + lane * kStageRowBytes,
-          work.w + static_cast<int64_t>(row + lane) * work.k + share.begin + chunk * work.chunk,
-          bytes, barrier, policy);
+    if (exists) {
+      CopyToShared(room.ring + stage * kStageBytes + row * kRowBytes,
+                   work.w + static_cast<int64_t>(output) * work.k + chunk * kChunk, bytes, barrier,
+                   policy);
+    }
+    if (++chunk == work.Chunks()) {
+      chunk = 0;
+      tile += static_cast<int>(gridDim.x);
     }
   };
-  const auto copy_x = [&](int chunk, int stage) {
-    if (lane < work.m) {
-      CopyToShared(x + lane * x_row_bytes + chunk * work.chunk * 2,
-                   work.x + static_cast<int64_t>(lane) * work.k + share.begin + chunk * work.chunk,
-                   static_cast<uint32_t>(share.Columns(work, chunk)) * 2, full + stage * 8);
-    }
-  };
-
-  const int total = share.Rounds() * share.chunks;
-  const int ahead = min(total, work.stages);  // w is constant: these need not wait
-  for (int i = 0; i < ahead; ++i) copy_w(i / share.chunks, i % share.chunks, i);
+  // w is constant: the first stages need not wait for what the step computes.
+  for (int i = 0; i < work.stages && tile < work.Tiles(); ++i) copy_next(i);
   AwaitEarlierKernels();
-  for (int i = 0; i < min(ahead, share.chunks); ++i) copy_x(i, i);
-  RingPlace place{0, 0};
-  for (int i = ahead; i < total; ++i) {
-    AwaitPhase(empty + place.stage * 8, place.phase);
-    const int round = i / share.chunks, chunk = i % share.chunks;
-    copy_w(round, chunk, place.stage);
-    if (round == 0) copy_x(chunk, place.stage);
-    place.Advance(work.stages);
+  if (in_tile && row < work.m) CopyX(work, room, row);
+  for (RingPlace place; tile < work.Tiles(); place.Advance(work.stages)) {
+    AwaitPhase(room.empty + place.stage * 8, place.phase);
+    copy_next(place.stage);
   }
 }
 
-// sums := this warp's columns of one tile.
+// sums := a multiplying warp's columns of one tile. `first`: of the block.
 template <int kXTiles>
-__device__ void MultiplyTile(const Work& work, const Share& share, RingPlace& place, uint32_t ring,
-                             uint32_t x, uint32_t full, uint32_t empty, float (&sums)[kXTiles][4]) {
+__device__ void MultiplyTile(const Work& work, const Room& room, bool first, RingPlace& place,
+                             float (&sums)[kXTiles][4]) {
   const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
-  const int group = lane / 4, place_in_step = lane % 4 * 8;
-  const uint32_t x_row_bytes = static_cast<uint32_t>(XRowBytes(work.slice));
-  for (int chunk = 0; chunk < share.chunks; ++chunk) {
-    const int columns = share.Columns(work, chunk);
-    const uint32_t stage = ring + place.stage * kStageBytes + group * kStageRowBytes;
-    uint4 low[kSteps], high[kSteps], of_x[kSteps][kXTiles];
-    AwaitPhase(full + place.stage * 8, place.phase);
+  const int group = lane / 4;
+  const int begin = warp * kSteps * kStep + lane % 4 * 8;  // the lane's first column in a chunk
+  const bool odd = group % 2 != 0;
+  uint32_t x_row[kXTiles];
+#pragma unroll
+  for (int t = 0; t < kXTiles; ++t) {
+    x_row[t] = room.x + min(t * 8 + group, work.m - 1) * XRowBytes(work.k);
+  }
+  float halves[kSteps][kXTiles][4] = {};
+  for (int chunk = 0; chunk < work.Chunks(); ++chunk) {
+    const int columns = work.Columns(chunk);
+    const uint32_t w_row = room.ring + place.stage * kStageBytes + group * kRowBytes;
+    uint4 low[kSteps], high[kSteps], x[kSteps][kXTiles];
+    if (first) AwaitPhase(room.x_full + chunk * 8, 0);
+    AwaitPhase(room.full + place.stage * 8, place.phase);
 #pragma unroll
     for (int i = 0; i < kSteps; ++i) {
-      const int column = (warp + i * kMultipliers) * kStep + place_in_step;
-      const bool exists = column < columns;  // what a stage held before is not a number to multiply
-      const uint4 zero = make_uint4(0, 0, 0, 0);
-      low[i] = exists ? LoadShared(stage + column * 2) : zero;
-      high[i] = exists ? LoadShared(stage + 8 * kStageRowBytes + column * 2) : zero;
+      const int w_column = begin + ((i == 1) == odd ? 0 : kStep);
+      const int x_column = begin + i * kStep;
+      const uint4 zero = make_uint4(0, 0, 0, 0);  // what a stage held before is no number
+      low[i] = w_column < columns ? LoadShared(w_row + w_column * 2) : zero;
+      high[i] = w_column < columns ? LoadShared(w_row + 8 * kRowBytes + w_column * 2) : zero;
 #pragma unroll
       for (int t = 0; t < kXTiles; ++t) {
-        const int row = min(t * 8 + group, work.m - 1);
-        of_x[i][t] =
-            exists ? LoadShared(x + row * x_row_bytes + (chunk * work.chunk + column) * 2) : zero;
+        x[i][t] =
+            x_column < columns ? LoadShared(x_row[t] + chunk * kRowBytes + x_column * 2) : zero;
       }
     }
 #pragma unroll
     for (int i = 0; i < kSteps; ++i) {
+      const uint4 a = odd ? low[1 - i] : low[i], b = odd ? high[1 - i] : high[i];
 #pragma unroll
       for (int t = 0; t < kXTiles; ++t) {
-        Multiply(sums[t], low[i].x, high[i].x, low[i].y, high[i].y, of_x[i][t].x, of_x[i][t].y);
-        Multiply(sums[t], low[i].z, high[i].z, low[i].w, high[i].w, of_x[i][t].z, of_x[i][t].w);
+        MultiplyAdd(halves[i][t], a.x, b.x, a.y, b.y, x[i][t].x, x[i][t].y);
+        MultiplyAdd(halves[i][t], a.z, b.z, a.w, b.w, x[i][t].z, x[i][t].w);
       }
     }
     __syncwarp();
-    if (lane == 0) Arrive(empty + place.stage * 8);
+    if (lane == 0) Arrive(room.empty + place.stage * 8);
     place.Advance(work.stages);
+  }
+#pragma unroll
+  for (int t = 0; t < kXTiles; ++t) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) sums[t][i] = halves[0][t][i] + halves[1][t][i];
   }
 }
 
-// The multiplying warps. Blocks of a cluster take turns to add up a tile: the sums for one lie in
-// `gathered` [cluster][256]. A block writes there again `cluster` tiles later; by then it has been
-// through a tile of its own, for which the other block, in order too, was needed.
-template <int kXTiles, typename Out>
-__device__ void MultiplyRing(const Work& work, const Share& share, int rank, uint32_t ring,
-                             uint32_t x, float* parts, float* gathered, uint32_t full,
-                             uint32_t empty, uint32_t arrived) {
+// The sum over the warps of output threadIdx.x % 16 of the tile, row threadIdx.x / 16 of x.
+template <int kXTiles>
+__device__ float SumOverWarps(const Room& room, const float (&sums)[kXTiles][4]) {
   constexpr int kPart = kXTiles * 8 * kPartRow;  // floats of a warp
-  const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
-  const int row = threadIdx.x % kTileRows, x_row = threadIdx.x / kTileRows;  // of the tile's sums
+  const int lane = threadIdx.x % kWarp;
+  float* part = room.parts + threadIdx.x / kWarp * kPart + lane / 4;
+  SyncMultipliers();  // the tile before has been read
+#pragma unroll
+  for (int t = 0; t < kXTiles; ++t) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      part[(t * 8 + lane % 4 * 2 + i % 2) * kPartRow + i / 2 * 8] = sums[t][i];
+    }
+  }
+  SyncMultipliers();
+  float sum = 0.0f;
+  const int x_row = threadIdx.x / kTileRows;
+  if (x_row < kXTiles * 8) {
+    const float* at = room.parts + x_row * kPartRow + threadIdx.x % kTileRows;
+#pragma unroll
+    for (int i = 0; i < kMultipliers; ++i) sum += at[i * kPart];
+  }
+  return sum;
+}
+
+template <int kXTiles, typename Out>
+__device__ void Multiply(const Work& work, const Room& room) {
   RingPlace place;
-  uint32_t arrived_phase = 0;
-  AwaitEarlierKernels();
-  for (int round = 0; round < share.Rounds(); ++round) {
-    const int output = (share.first + round * share.step) * kTileRows + row;
-    const int owner = round % work.cluster;
-    const bool mine = owner == rank && x_row < work.m && output < work.n;
-    const float bias = mine && work.bias != nullptr ? work.bias[output] : 0.0f;
-    float sums[kXTiles][4] = {};
-    MultiplyTile<kXTiles>(work, share, place, ring, x, full, empty, sums);
-    float* part = parts + warp * kPart + lane / 4;
-#pragma unroll
-    for (int t = 0; t < kXTiles; ++t) {
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        part[(t * 8 + lane % 4 * 2 + i % 2) * kPartRow + i / 2 * 8] = sums[t][i];
-      }
-    }
-    SyncMultipliers();
-    float sum = 0.0f;
-    if (x_row < work.m) {
-#pragma unroll
-      for (int i = 0; i < kMultipliers; ++i) sum += parts[i * kPart + x_row * kPartRow + row];
-    }
-    SyncMultipliers();
-    if (work.cluster > 1) {
-      if (x_row < work.m) {
-        StoreInCluster(
-            InBlock(SharedAddress(gathered + rank * kMultipliers * kWarp + threadIdx.x), owner),
-            sum);
-      }
-      __syncwarp();
-      if (lane == 0) ArriveInCluster(InBlock(arrived, owner));
-      if (owner != rank) continue;
-      AwaitClusterPhase(arrived, arrived_phase);
-      arrived_phase ^= 1;
-      sum = 0.0f;
-      for (int i = 0; i < work.cluster; ++i)
-        sum += gathered[i * kMultipliers * kWarp + threadIdx.x];
-    }
-    if (mine) {
+  const int first = static_cast<int>(blockIdx.x);
+  for (int tile = first; tile < work.Tiles(); tile += static_cast<int>(gridDim.x)) {
+    const int x_row = threadIdx.x / kTileRows;
+    const int output = tile * kTileRows + static_cast<int>(threadIdx.x) % kTileRows;
+    const bool exists = x_row < work.m && output < work.n;
+    const float bias = exists && work.bias != nullptr ? work.bias[output] : 0.0f;
+    float sums[kXTiles][4];
+    MultiplyTile<kXTiles>(work, room, tile == first, place, sums);
+    const float sum = SumOverWarps<kXTiles>(room, sums);
+    if (exists) {
       Store(static_cast<Out*>(work.out) + static_cast<int64_t>(x_row) * work.n + output,
             sum + bias);
     }
@@ -260,41 +252,37 @@ __device__ void MultiplyRing(const Work& work, const Share& share, int rank, uin
 
 #endif
 
+// REQUIRES: a tile for every block.
 template <int kXTiles, typename Out>
 __global__ void __launch_bounds__(kThreads, 2) SmallMatMulKernel(const Work work) {
 #if __CUDA_ARCH__ >= 900
   extern __shared__ __align__(128) uint8_t shared[];
-  __shared__ uint64_t full[kStagesMax], empty[kStagesMax], arrived;
+  __shared__ uint64_t full[kStagesMax], empty[kStagesMax], x_full[kXChunksMax];
   uint8_t* x = shared + work.stages * kStageBytes;
-  float* parts = reinterpret_cast<float*>(x + work.m * XRowBytes(work.slice));
-  float* gathered = parts + kMultipliers * kXTiles * 8 * kPartRow;
-  const int rank = work.cluster > 1 ? static_cast<int>(ClusterRank()) : 0;
-  const Share share(work, rank);
+  const Room room = {SharedAddress(shared),
+                     SharedAddress(x),
+                     reinterpret_cast<float*>(x + work.m * XRowBytes(work.k)),
+                     SharedAddress(full),
+                     SharedAddress(empty),
+                     SharedAddress(x_full)};
+  LetNextKernelStart();
   if (threadIdx.x == 0) {
     for (int i = 0; i < work.stages; ++i) {
-      InitBarrier(SharedAddress(full + i), 1);
-      InitBarrier(SharedAddress(empty + i), kMultipliers);
+      InitBarrier(room.full + i * 8, kCopiers);
+      InitBarrier(room.empty + i * 8, kMultipliers);
     }
-    InitBarrier(SharedAddress(&arrived), work.cluster * kMultipliers);
+    for (int i = 0; i < work.Chunks(); ++i) InitBarrier(room.x_full + i * 8, 1);
     PublishBarriers();
+    for (int i = 0; i < work.Chunks(); ++i) {
+      ArriveExpecting(room.x_full + i * 8, static_cast<uint32_t>(work.m * work.Columns(i) * 2));
+    }
   }
-  LetNextKernelStart();
-  if (work.cluster > 1) {
-    SyncCluster();
+  __syncthreads();
+  if (threadIdx.x / kWarp >= kMultipliers) {
+    Copy(work, room);
   } else {
-    __syncthreads();
-  }
-  if (threadIdx.x / kWarp == kMultipliers) {
-    CopyRing(work, share, SharedAddress(shared), SharedAddress(x), SharedAddress(full),
-             SharedAddress(empty));
-  } else {
-    MultiplyRing<kXTiles, Out>(work, share, rank, SharedAddress(shared), SharedAddress(x), parts,
-                               gathered, SharedAddress(full), SharedAddress(empty),
-                               SharedAddress(&arrived));
-  }
-  if (work.cluster > 1) {
-    __syncwarp();
-    SyncCluster();  // others may still write here
+    AwaitEarlierKernels();
+    Multiply<kXTiles, Out>(work, room);
   }
 #endif
 }
@@ -308,14 +296,6 @@ Kernel KernelFor(int64_t m, DType out) {
   return m <= 8 ? SmallMatMulKernel<1, bf16> : SmallMatMulKernel<2, bf16>;
 }
 
-// Beside the ring: x, the warps' sums, the cluster's sums.
-int64_t FixedBytes(int64_t m, int64_t slice, int cluster) {
-  const int64_t x_tiles = m <= 8 ? 1 : 2;
-  const int64_t sums =
-      kMultipliers * x_tiles * 8 * kPartRow + (cluster > 1 ? cluster * kMultipliers * kWarp : 0);
-  return m * XRowBytes(slice) + sums * 4;
-}
-
 }  // namespace
 
 SmallMatMul::SmallMatMul() {
@@ -324,78 +304,53 @@ SmallMatMul::SmallMatMul() {
   cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
   cudaDeviceGetAttribute(&sms_, cudaDevAttrMultiProcessorCount, device);
   cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
-  shared_bytes_max_ = shared_bytes - kStaticBytes;
   if (major != 9) return;
+  shared_bytes_max_ = shared_bytes - kStaticBytes;
   for (const DType out : {DType::kBF16, DType::kF32}) {
     for (const int64_t m : {8, 16}) {
-      const Kernel kernel = KernelFor(m, out);
-      if (cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+      if (cudaFuncSetAttribute(KernelFor(m, out), cudaFuncAttributeMaxDynamicSharedMemorySize,
                                static_cast<int>(shared_bytes_max_)) != cudaSuccess) {
         cudaGetLastError();
         return;
       }
     }
   }
-  clusters_max_[0] = sms_;
-  for (size_t i = 1; i < clusters_max_.size(); ++i) {
-    cudaLaunchAttribute attribute = {};
-    attribute.id = cudaLaunchAttributeClusterDimension;
-    attribute.val.clusterDim.x = 1u << i;
-    attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
-    cudaLaunchConfig_t config = {};
-    config.gridDim = dim3(static_cast<unsigned>(sms_) >> i << i);
-    config.blockDim = dim3(kThreads);
-    config.dynamicSmemBytes = static_cast<size_t>(shared_bytes_max_);  // one block on an SM
-    config.attrs = &attribute;
-    config.numAttrs = 1;
-    if (cudaOccupancyMaxActiveClusters(&clusters_max_[i], KernelFor(16, DType::kF32), &config) !=
-        cudaSuccess) {
-      cudaGetLastError();
-      clusters_max_[i] = 0;
-    }
-  }
   capable_ = true;
 }
 
-std::optional<SmallMatMul::Plan> SmallMatMul::PlanOf(const MatMulCall& call, int cluster,
-                                                     int blocks_per_sm,
-                                                     int64_t shared_bytes_max) const {
-  const int log = cluster == 1 ? 0 : cluster == 2 ? 1 : cluster == 4 ? 2 : 3;
+std::optional<SmallMatMul::Plan> SmallMatMul::PlanOf(const MatMulCall& call,
+                                                     int blocks_per_sm) const {
+  if (call.k > kXChunksMax * kChunk || call.k <= 0) return std::nullopt;
   Plan plan;
-  plan.cluster = cluster;
-  plan.slice = RoundUp((call.k + cluster - 1) / cluster, 64);
-  const int64_t chunks = (plan.slice + kChunk - 1) / kChunk;
-  plan.chunk = RoundUp((plan.slice + chunks - 1) / chunks, 64);
   const int64_t tiles = (call.n + kTileRows - 1) / kTileRows;
-  const int64_t clusters = std::min<int64_t>(tiles, clusters_max_[log] * blocks_per_sm);
-  plan.blocks = static_cast<int>(clusters * cluster);
-  const int64_t fixed = FixedBytes(call.m, plan.slice, cluster);
-  const int64_t room = std::min(shared_bytes_max, shared_bytes_max_) - fixed;
+  plan.blocks = static_cast<int>(std::min<int64_t>(tiles, sms_ * blocks_per_sm));
+  const int64_t parts = kMultipliers * (call.m <= 8 ? 8 : 16) * kPartRow * 4;
+  const int64_t fixed = call.m * XRowBytes(static_cast<int>(call.k)) + parts;
+  const int64_t per_block = kStaticBytes + kReservedBytes;
+  const int64_t room = (shared_bytes_max_ + per_block) / blocks_per_sm - per_block - fixed;
   plan.stages = static_cast<int>(std::min<int64_t>(room / kStageBytes, kStagesMax));
+  if (plan.stages < kStagesMin) return std::nullopt;
   plan.shared_bytes = fixed + plan.stages * kStageBytes;
-  if (plan.blocks == 0 || room < 2 * kStageBytes) return std::nullopt;
   return plan;
 }
 
-SmallMatMul::Plan SmallMatMul::Choose(const MatMulCall& call) const {
-  const int64_t half =
-      (shared_bytes_max_ + kStaticBytes + kReservedBytes) / 2 - kReservedBytes - kStaticBytes;
-  for (const int cluster : {1, 2, 4, 8}) {
-    if (16 * XRowBytes(call.k / cluster) > int64_t{36} << 10 && cluster < 8) continue;
-    if (const auto plan = PlanOf(call, cluster, 1, half)) return *plan;
+std::optional<SmallMatMul::Plan> SmallMatMul::Choose(const MatMulCall& call) const {
+  if (!capable_ || call.m > kRowsMax || call.k % 8 != 0 || call.n > (int64_t{1} << 30)) {
+    return std::nullopt;
   }
-  return PlanOf(call, 8, 1, shared_bytes_max_).value();
+  const int64_t x_bytes = call.m * call.k * 2;
+  const bool one_tile = call.n <= 2 * sms_ * kTileRows;
+  if (x_bytes <= (one_tile ? kXBytesOfTwo : kXBytesOfTwoLong)) {
+    if (const auto plan = PlanOf(call, 2)) return plan;
+  }
+  return PlanOf(call, 1);
 }
 
-bool SmallMatMul::Applies(const MatMulCall& call) const {
-  return capable_ && call.m <= kRowsMax && call.k % 8 == 0 && call.k > 0 &&
-         call.n <= (int64_t{1} << 30) &&
-         PlanOf({.m = kRowsMax, .n = call.n, .k = call.k}, 8, 1, shared_bytes_max_).has_value();
-}
-
-void SmallMatMul::Run(const MatMulCall& call, cudaStream_t stream) const {
-  if (call.m == 0 || call.n == 0) return;
-  Run(call, Choose(call), stream);
+bool SmallMatMul::Run(const MatMulCall& call, cudaStream_t stream) const {
+  if (call.m == 0 || call.n == 0) return true;
+  const std::optional<Plan> plan = Choose(call);
+  if (plan) Run(call, *plan, stream);
+  return plan.has_value();
 }
 
 void SmallMatMul::Run(const MatMulCall& call, const Plan& plan, cudaStream_t stream) const {
@@ -407,13 +362,9 @@ void SmallMatMul::Run(const MatMulCall& call, const Plan& plan, cudaStream_t str
                      static_cast<int>(call.m),
                      static_cast<int>(call.n),
                      static_cast<int>(call.k),
-                     plan.cluster,
-                     static_cast<int>(plan.slice),
-                     static_cast<int>(plan.chunk),
                      plan.stages};
   LaunchOverlapping(KernelFor(call.m, call.out_dtype), static_cast<unsigned>(plan.blocks), kThreads,
-                    static_cast<size_t>(plan.shared_bytes),
-                    plan.cluster > 1 ? static_cast<unsigned>(plan.cluster) : 0, stream, work);
+                    static_cast<size_t>(plan.shared_bytes), 0, stream, work);
 }
 
 }  // namespace headgate

@@ -4,7 +4,6 @@
 
 #include <cuda_runtime.h>
 
-#include <array>
 #include <cstdint>
 #include <optional>
 
@@ -16,40 +15,30 @@ class SmallMatMul {
  public:
   static constexpr int64_t kRowsMax = 16;
 
-  // How blocks share a product. `cluster` blocks share the columns of w's rows; a block keeps its
-  // part of x in shared memory and up to `stages` parts of w under way.
   struct Plan {
-    int cluster = 1;
-    int stages = 0;
-    int blocks = 0;  // of the grid
-    int64_t slice = 0;
-    int64_t chunk = 0;
-    int64_t shared_bytes = 0;
+    int blocks = 0;            // of the grid
+    int stages = 0;            // parts of w under way in a block
+    int64_t shared_bytes = 0;  // of a block
   };
 
   // Asks the current device what it has room for.
   SmallMatMul();
 
-  // False: use another way.
-  bool Applies(const MatMulCall& call) const;
-  // Asynchronous; a launch error is what cudaGetLastError says. Every row of `out` has the same
-  // bits whatever the other rows are and however many (up to kRowsMax), in every run on the same
-  // kind of device. REQUIRES: Applies.
-  void Run(const MatMulCall& call, cudaStream_t stream) const;
+  // False, and nothing is done: m > kRowsMax, k is no multiple of 8, or x does not fit the shared
+  // memory beside parts of w. Asynchronous; a launch error is what cudaGetLastError says. A row of
+  // `out` has the same bits whatever the other rows are and however many, in every run.
+  bool Run(const MatMulCall& call, cudaStream_t stream) const;
 
-  // For measurements: the plan with the given cluster, blocks of an SM and bytes of shared memory;
-  // nullopt when that does not fit.
-  std::optional<Plan> PlanOf(const MatMulCall& call, int cluster, int blocks_per_sm,
-                             int64_t shared_bytes_max) const;
+  // For measurements: a plan with one or two blocks on an SM; nullopt: does not fit.
+  std::optional<Plan> PlanOf(const MatMulCall& call, int blocks_per_sm) const;
   void Run(const MatMulCall& call, const Plan& plan, cudaStream_t stream) const;
 
  private:
-  Plan Choose(const MatMulCall& call) const;
+  std::optional<Plan> Choose(const MatMulCall& call) const;
 
   bool capable_ = false;
   int sms_ = 0;
-  int64_t shared_bytes_max_ = 0;          // of a block
-  std::array<int, 4> clusters_max_ = {};  // [log2 of their blocks], one block on an SM
+  int64_t shared_bytes_max_ = 0;  // of a block
 };
 
 }  // namespace headgate

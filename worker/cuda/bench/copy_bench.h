@@ -19,11 +19,11 @@ struct Bandwidth {
 // Fills memory with bf16 numbers of random mantissas and signs, about 0.01 in size.
 void LaunchFillBf16(void* to, int64_t bytes, uint32_t seed, cudaStream_t stream);
 
-// Reads `bytes` once: in order, or (part_bytes > 0, a multiple of 4 KB) part by part in an order
-// like that of pages in use. Writes to `sink` [1] only to keep the compiler from leaving the reads
-// out.
-void LaunchRead(const void* from, int64_t bytes, int64_t part_bytes, uint32_t* sink,
-                cudaStream_t stream);
+// How fast `bytes` of device memory can be read: in order, or (part_bytes > 0, a multiple of 4 KB)
+// part by part in an order like that of pages in use; the best of several launches. `sink` [1] is
+// written only to keep the compiler from leaving the reads out. Errors: CUDA's.
+absl::StatusOr<double> ReadTbPerS(const void* from, int64_t bytes, int64_t part_bytes,
+                                  uint32_t* sink);
 
 // Linear read and copy, and reads of 4, 8 and 16 KB parts, of `bytes` of memory (several times the
 // L2 cache). Errors: CUDA's.

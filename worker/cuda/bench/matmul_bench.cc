@@ -27,16 +27,10 @@ absl::StatusOr<std::unique_ptr<MatMulBench>> MatMulBench::Create(int64_t bytes) 
   LaunchFillBf16(weights.data(), bytes, 1, nullptr);
   LaunchFillBf16(x.data(), kXBytesMax, 2, nullptr);
   RETURN_IF_ERROR(CudaStatus(cudaDeviceSynchronize(), "filling memory"));
-  ASSIGN_OR_RETURN(const double us, MedianReplayUs(
-                                        [&](cudaStream_t stream) {
-                                          LaunchRead(weights.data(), bytes, 0,
-                                                     reinterpret_cast<uint32_t*>(out.data()),
-                                                     stream);
-                                        },
-                                        kReplays));
+  ASSIGN_OR_RETURN(const double tb_s,
+                   ReadTbPerS(weights.data(), bytes, 0, reinterpret_cast<uint32_t*>(out.data())));
   return std::unique_ptr<MatMulBench>(
-      new MatMulBench(std::move(weights), std::move(x), std::move(out),
-                      static_cast<double>(bytes) / us / 1e6, std::move(lt)));
+      new MatMulBench(std::move(weights), std::move(x), std::move(out), tb_s, std::move(lt)));
 }
 
 template <typename Run>
@@ -78,14 +72,12 @@ absl::StatusOr<MatMulTime> MatMulBench::Measure(const MatMulSize& size) {
   ASSIGN_OR_RETURN(time.lt_us, MedianUs(size, [&](const MatMulCall& call, cudaStream_t stream) {
                      lt_->Run(call, stream);
                    }));
-  MatMulCall probe;
-  probe.m = size.m;
-  probe.n = size.n;
-  probe.k = size.k;
-  if (!small_.Applies(probe)) return time;
-  ASSIGN_OR_RETURN(time.small_us, MedianUs(size, [&](const MatMulCall& call, cudaStream_t stream) {
-                     small_.Run(call, stream);
+  bool applies = true;
+  ASSIGN_OR_RETURN(const double small_us,
+                   MedianUs(size, [&](const MatMulCall& call, cudaStream_t stream) {
+                     applies = small_.Run(call, stream);
                    }));
+  if (applies) time.small_us = small_us;
   return time;
 }
 
