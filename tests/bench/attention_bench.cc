@@ -2,24 +2,21 @@
 #include "worker/cuda/bench/attention_bench.h"
 
 #include <cstdio>
-#include <cstdlib>
-#include <string>
+#include <vector>
 
 namespace headgate {
 namespace {
 
-void Case(const char* name, AttentionBenchOptions options, DecodeTuning tuning) {
-  options.tuning = tuning;
+void Case(const char* name, const AttentionBenchOptions& options) {
   const auto result = BenchAttention(options);
   if (!result.ok()) {
-    std::printf("%-34s %s\n", name, result.status().ToString().c_str());
+    std::printf("%-36s %s\n", name, result.status().ToString().c_str());
     return;
   }
-  std::printf(
-      "%-34s %2dx%d %9.1f us/layer %9.1f MB  %.3f TB/s, ceiling %.3f: %5.1f %%  plan %.1f us\n",
-      name, tuning.warps, tuning.stages, result->layer_us, result->bytes * 1e-6,
-      result->bytes_per_s * 1e-12, result->read_bytes_per_s * 1e-12,
-      100.0 * result->bytes_per_s / result->read_bytes_per_s, result->plan_us);
+  std::printf("%-36s %8.1f us/layer %8.1f MB  %.3f TB/s of %.3f: %5.1f %%  plan %.1f us\n", name,
+              result->layer_us, result->bytes * 1e-6, result->bytes_per_s * 1e-12,
+              result->read_bytes_per_s * 1e-12,
+              100.0 * result->bytes_per_s / result->read_bytes_per_s, result->plan_us);
   std::fflush(stdout);
 }
 
@@ -27,32 +24,27 @@ std::vector<int64_t> Same(size_t batch, int64_t context) {
   return std::vector<int64_t>(batch, context);
 }
 
-int Run(int argc, char** argv) {
-  std::vector<DecodeTuning> tunings = {{12, 1}};
-  if (argc > 1) tunings = {{12, 1}, {16, 1}, {8, 2}, {8, 1}};
-  (void)argv;
+void Run() {
   const int64_t k = 1024;
   const std::vector<int64_t> mixed = {1 * k,  2 * k,  3 * k,  5 * k,  8 * k,  12 * k,
                                       16 * k, 20 * k, 24 * k, 32 * k, 40 * k, 48 * k,
                                       64 * k, 80 * k, 96 * k, 128 * k};
-  for (const DecodeTuning tuning : tunings) {
-    Case("batch 16 x 16K", {.contexts = Same(16, 16 * k)}, tuning);
-    Case("batch 1 x 32K", {.contexts = Same(1, 32 * k)}, tuning);
-    Case("batch 1 x 128K", {.contexts = Same(1, 128 * k)}, tuning);
-    Case("batch 1 x 1M, 8 layers", {.contexts = Same(1, 1024 * k), .layers = 8}, tuning);
-    Case("mixed 1K-128K, 50 % streaming", {.contexts = mixed, .streaming_share = 0.5}, tuning);
-    Case("batch 64 x 1K", {.contexts = Same(64, 1 * k)}, tuning);
-    Case("batch 1 x 1K", {.contexts = Same(1, 1 * k)}, tuning);
-  }
-  Case("batch 16 x 16K d=64, 8 q heads a kv",
-       {.contexts = Same(16, 16 * k), .heads = 64, .head_dim = 64}, {12, 1});
-  Case("batch 16 x 16K d=96", {.contexts = Same(16, 16 * k), .head_dim = 96}, {12, 1});
-  Case("batch 16 x 16K, 16 q heads a kv", {.contexts = Same(16, 16 * k), .heads = 128}, {12, 1});
-  Case("batch 16 x 16K, pages of 64", {.contexts = Same(16, 16 * k), .page_tokens = 64}, {12, 1});
-  return 0;
+  Case("batch 16 x 16K", {.contexts = Same(16, 16 * k)});
+  Case("batch 64 x 16K, 8 layers", {.contexts = Same(64, 16 * k), .layers = 8});
+  Case("batch 1 x 32K", {.contexts = Same(1, 32 * k)});
+  Case("batch 1 x 128K", {.contexts = Same(1, 128 * k)});
+  Case("batch 1 x 1M, 8 layers", {.contexts = Same(1, 1024 * k), .layers = 8});
+  Case("mixed 1K-128K, 50 % streaming", {.contexts = mixed, .streaming_share = 0.5});
+  Case("batch 64 x 1K", {.contexts = Same(64, 1 * k)});
+  Case("batch 64 x 1K, 50 % streaming", {.contexts = Same(64, 1 * k), .streaming_share = 0.5});
+  Case("batch 1 x 1K", {.contexts = Same(1, 1 * k)});
+  Case("batch 16 x 16K, pages of 64", {.contexts = Same(16, 16 * k), .page_tokens = 64});
+  Case("batch 16 x 16K, 16 q heads a kv head", {.contexts = Same(16, 16 * k), .heads = 128});
+  Case("batch 16 x 16K, head_dim 96", {.contexts = Same(16, 16 * k), .head_dim = 96});
+  Case("batch 16 x 16K, head_dim 64", {.contexts = Same(16, 16 * k), .heads = 64, .head_dim = 64});
 }
 
 }  // namespace
 }  // namespace headgate
 
-int main(int argc, char** argv) { return headgate::Run(argc, argv); }
+int main() { headgate::Run(); }

@@ -18,9 +18,8 @@ bool DecodeAttention::Supports(const KvLayout& layout, int64_t group) {
 
 absl::StatusOr<std::unique_ptr<DecodeAttention>> DecodeAttention::Create(const KvLayout& layout,
                                                                          int64_t sequences_max,
-                                                                         cudaStream_t stream,
-                                                                         DecodeTuning tuning) {
-  std::unique_ptr<DecodeAttention> attention(new DecodeAttention(layout, tuning));
+                                                                         cudaStream_t stream) {
+  std::unique_ptr<DecodeAttention> attention(new DecodeAttention(layout));
   RETURN_IF_ERROR(attention->Allocate(sequences_max, stream));
   return attention;
 }
@@ -34,7 +33,8 @@ absl::Status DecodeAttention::Allocate(int64_t sequences_max, cudaStream_t strea
   plan_.layers = static_cast<int32_t>(layout_.layers());
   plan_.sequences_max = static_cast<int32_t>(sequences_max);
   plan_.blocks = processors;
-  plan_.starts_max = plan_.blocks * 16 + 1;
+  plan_.page_shift = std::countr_zero(static_cast<uint32_t>(layout_.page_tokens / kTileTokens));
+  plan_.starts_max = plan_.blocks * kDecodeWarpsMax + 1;
 
   int64_t used = 0;
   const auto cut = [&used](int64_t count, size_t size) {
@@ -71,25 +71,25 @@ void DecodeAttention::Plan(const PageTables& tables, const StepView& step, int64
   CHECK(Supports(layout_, group)) << "no decode kernel for these shapes";
   CHECK_LE(step.sequence_count, plan_.sequences_max) << "sequences of a decode step";
   group_ = group;
-  plan_.warps = group > 8 ? 8 : tuning_.warps;
+  plan_.warps = DecodeWarps(group);
+  fresh_ = true;
   LaunchDecodePlan(plan_, tables, step, stream);
   CudaCheck(cudaGetLastError(), "planning decode attention");
 }
 
-void DecodeAttention::Launch(const AttentionCall& call, int64_t layer, cudaStream_t stream) const {
+void DecodeAttention::Launch(const AttentionCall& call, int64_t layer, cudaStream_t stream) {
   CHECK_EQ(call.heads, group_ * call.kv_heads) << "query heads, planned and given";
-  const auto tiles = static_cast<uint32_t>(layout_.page_tokens / kTileTokens);
   DecodeCall decode;
   decode.attention = call;
   decode.rows = plan_.rows + layout_.row_index(layer, 0) * plan_.sequences_max;
   decode.starts = plan_.starts + layer * plan_.starts_max;
   decode.blocks = plan_.blocks;
-  decode.warps = plan_.warps;
-  decode.stages = tuning_.stages;
-  decode.page_shift = std::countr_zero(tiles);
+  decode.page_shift = plan_.page_shift;
   decode.sums = sums_;
   decode.stats = stats_;
   decode.arrived = arrived_;
+  decode.overlaps = !fresh_;
+  fresh_ = false;
   LaunchDecode(decode, stream);
   CudaCheck(cudaGetLastError(), "decode attention");
 }

@@ -20,11 +20,6 @@
 
 namespace headgate {
 
-struct DecodeTuning {
-  int warps = 12;
-  int stages = 1;
-};
-
 class DecodeAttention {
  public:
   // Is there a kernel for these shapes? Else LaunchAttend does the work.
@@ -33,8 +28,7 @@ class DecodeAttention {
   // For steps of at most `sequences_max` sequences. RESOURCE_EXHAUSTED when device memory lacks.
   static absl::StatusOr<std::unique_ptr<DecodeAttention>> Create(const KvLayout& layout,
                                                                  int64_t sequences_max,
-                                                                 cudaStream_t stream,
-                                                                 DecodeTuning tuning = {});
+                                                                 cudaStream_t stream);
 
   // Plans all layers of a step, each with `group` query heads a kv head; its pages are in the
   // tables already. Asynchronous.
@@ -42,17 +36,17 @@ class DecodeAttention {
 
   // For the sequences of the last planned step with one token: appends to pages, then attends; the
   // others' rows of `out` stay as they are. REQUIRES: the planned group. Asynchronous.
-  void Launch(const AttentionCall& call, int64_t layer, cudaStream_t stream) const;
+  void Launch(const AttentionCall& call, int64_t layer, cudaStream_t stream);
 
  private:
-  DecodeAttention(const KvLayout& layout, DecodeTuning tuning) : layout_(layout), tuning_(tuning) {}
+  explicit DecodeAttention(const KvLayout& layout) : layout_(layout) {}
   absl::Status Allocate(int64_t sequences_max, cudaStream_t stream);
 
   const KvLayout layout_;
-  const DecodeTuning tuning_;
   CudaBuffer memory_;
   DecodePlan plan_;
-  int64_t group_ = 0;  // planned
+  int64_t group_ = 0;   // planned
+  bool fresh_ = false;  // no launch since the plan
   float2* sums_ = nullptr;
   float2* stats_ = nullptr;
   int32_t* arrived_ = nullptr;

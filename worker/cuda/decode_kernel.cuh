@@ -17,6 +17,7 @@
 
 #include "worker/cuda/decode_launch.h"
 #include "worker/cuda/decode_merge.cuh"
+#include "worker/cuda/launch.cuh"
 #include "worker/cuda/mma.cuh"
 
 namespace headgate {
@@ -25,6 +26,12 @@ inline constexpr int kWarpLanes = 32;
 inline constexpr uint32_t kAll = ~0u;
 inline constexpr uint32_t kRowEnds = 256;  // in a tile's note, above its count of visible tokens
 
+template <int kDim>
+__device__ std::byte* AddressOf(const DecodeCall& call, uint32_t place) {
+  return call.attention.pages + (place >> call.page_shift) * call.attention.page_bytes +
+         (place & ((1u << call.page_shift) - 1)) * (kTileTokens * kDim * 2);
+}
+
 // The addresses of a warp's tiles, found 32 at a time, one per lane.
 template <int kDim>
 struct TileQueue {
@@ -32,32 +39,20 @@ struct TileQueue {
   uint32_t note = 0;
   int32_t row = 0;  // of the tile before
 
-  // Tiles tile..tile + 31, below `end`. Also writes the step's own keys and values to pages that
-  // are among them: their readers come later in this warp, and nobody else reads them.
-  __device__ void Fill(const DecodeCall& call, int32_t tile, int32_t end, int lane) {
-    const PageTables& tables = call.attention.tables;
+  // Tiles tile..tile + 31, below `end`.
+  __device__ void Find(const DecodeCall& call, int32_t tile, int32_t end, int lane) {
     tile += lane;
     note = 0;
-    if (tile < end) {
-      while (tile >= call.rows[row].tile_end) ++row;
-      const DecodeRow of = call.rows[row];
-      const int32_t i = tile - of.tile_begin;
-      int32_t slot = i >> call.page_shift;
-      if (i >= of.sink_tiles) {
-        slot = ((i - of.sink_tiles) >> call.page_shift) + of.ring_first;
-        if (slot >= of.ring_slots) slot -= of.ring_slots;
-        slot += of.sink_slots;
-      }
-      const uint32_t chunk =
-          tables
-              .chunks[static_cast<int64_t>(of.table_row) * tables.chunks_max + slot / kChunkSlots];
-      const PageId page =
-          tables.ids[static_cast<int64_t>(chunk) * kChunkSlots + slot % kChunkSlots];
-      const int32_t within = i & ((1 << call.page_shift) - 1);
-      address = call.attention.pages + page * call.attention.page_bytes +
-                within * (kTileTokens * kDim * 2);
-      note = tile + 1 == of.tile_end ? of.last_tokens | kRowEnds : kTileTokens;
-    }
+    if (tile >= end) return;
+    while (tile >= call.rows[row].tile_end) ++row;
+    const DecodeRow of = call.rows[row];
+    address = AddressOf<kDim>(call, PlaceOfTile(call.attention.tables, of, tile, call.page_shift));
+    note = tile + 1 == of.tile_end ? of.last_tokens | kRowEnds : kTileTokens;
+  }
+
+  // Writes the step's own keys and values to those of the found tiles that end a row: they are read
+  // later in this warp, and by nobody else.
+  __device__ void AppendToEnds(const DecodeCall& call, int lane) {
     for (uint32_t ends = __ballot_sync(kAll, note & kRowEnds); ends != 0; ends &= ends - 1) {
       const int from = __ffs(static_cast<int>(ends)) - 1;
       Append(call, At(from), call.rows[__shfl_sync(kAll, row, from)],
@@ -202,6 +197,11 @@ struct Tile {
   uint32_t v[4][kWords];
   uint32_t note;
 
+  __device__ void Load(const std::byte* tile, int64_t value_bytes, int lane) {
+    LoadKeys(tile, lane);
+    LoadValues(tile + value_bytes, lane);
+  }
+
   __device__ void LoadKeys(const std::byte* tile, int lane) {
     const std::byte* from = tile + lane / 4 * (kDim * 2) + lane % 4 * 16;
 #pragma unroll
@@ -310,7 +310,7 @@ __device__ void Keep(const Partials& to, int slot, int group, int query, int pai
 // Tiles begin..end, the first of `row`. Rows that lie wholly within are written out; of the others
 // (two at most) a part is kept and slot_rows says whose it is.
 template <int kDim, int kQueryTiles, int kStages>
-__device__ void ReadTiles(const DecodeCall& call, int32_t begin, int32_t end, int32_t row,
+__device__ void ReadTiles(const DecodeCall& call, const DecodeStart& start, int32_t end,
                           const Partials& parts, int* slot_rows) {
   const AttentionCall& a = call.attention;
   const int lane = static_cast<int>(threadIdx.x) % kWarpLanes;
@@ -318,19 +318,25 @@ __device__ void ReadTiles(const DecodeCall& call, int32_t begin, int32_t end, in
   const int group = a.heads / a.kv_heads;
   const int64_t value_bytes = static_cast<int64_t>(a.tables.page_tokens) * kDim * 2;
   const float scale = rsqrtf(static_cast<float>(kDim)) * 1.4426950408889634f;  // log2(e)
-  const int32_t count = end - begin;
+  const int32_t begin = start.tile, count = end - begin;
+  int32_t row = start.row;
 
+  // Before the wait: only what earlier steps wrote.
+  Tile<kDim> tiles[kStages];
+  if (start.place != kTileNotWritten) {
+    tiles[0].Load(AddressOf<kDim>(call, start.place), value_bytes, lane);
+  }
   TileQueue<kDim> queue;
   queue.row = row;
-  queue.Fill(call, begin, end, lane);
-  Tile<kDim> tiles[kStages];
+  queue.Find(call, begin, end, lane);
+  AwaitEarlierKernels();
+  queue.AppendToEnds(call, lane);
 #pragma unroll
   for (int s = 0; s < kStages; ++s) {
     if (s >= count) break;
-    const std::byte* at = queue.At(s);
     tiles[s].note = __shfl_sync(kAll, queue.note, s);
-    tiles[s].LoadKeys(at, lane);
-    tiles[s].LoadValues(at + value_bytes, lane);
+    const std::byte* at = queue.At(s);
+    if (s > 0 || start.place == kTileNotWritten) tiles[s].Load(at, value_bytes, lane);
   }
   uint32_t q[kQueryTiles][kDim / 32][4];
   LoadQueries<kDim, kQueryTiles>(a, call.rows[row], lane, q);
@@ -349,7 +355,10 @@ __device__ void ReadTiles(const DecodeCall& call, int32_t begin, int32_t end, in
       const int32_t next = i + s + kStages;
       const std::byte* at = nullptr;
       if (next < count) {
-        if (next % kWarpLanes == 0) queue.Fill(call, begin + next, end, lane);
+        if (next % kWarpLanes == 0) {
+          queue.Find(call, begin + next, end, lane);
+          queue.AppendToEnds(call, lane);
+        }
         at = queue.At(next % kWarpLanes);
         tile.note = __shfl_sync(kAll, queue.note, next % kWarpLanes);
         tile.LoadKeys(at, lane);
@@ -417,24 +426,44 @@ __device__ void MergeWarps(const DecodeCall& call, int32_t begin, int32_t end,
   }
 }
 
-// A row cut over blocks is finished by the last of them that gets here.
+// Returns the value before. What the block wrote before its last barrier is visible to a block that
+// sees the sum, after its next barrier.
+__device__ inline int32_t AddAcrossBlocks(int32_t* to, int32_t value) {
+  int32_t before;
+  asm volatile("atom.add.acq_rel.gpu.global.s32 %0, [%1], %2;"
+               : "=r"(before)
+               : "l"(to), "r"(value)
+               : "memory");
+  return before;
+}
+
+// Rows cut over blocks are finished by the last of their blocks that gets here.
 template <int kDim>
-__device__ void FinishRow(const DecodeCall& call, int row, int32_t* arrived_before) {
-  const DecodeRow of = call.rows[row];
-  const int32_t others = of.block_last - of.block_first;
-  if (threadIdx.x == 0) {
-    *arrived_before = atomicAdd(call.arrived + of.block_first, 1);
-    if (*arrived_before == others) call.arrived[of.block_first] = 0;  // for the next launch
+__device__ void FinishRows(const DecodeCall& call, const int (&open)[2], bool* finishes) {
+  __syncthreads();  // every thread's part is written
+  if (threadIdx.x < 2) {
+    const int row = threadIdx.x == 0 ? open[0] : open[1];
+    bool last = false;
+    if (row >= 0) {
+      const DecodeRow of = call.rows[row];
+      int32_t* arrived = call.arrived + of.block_first;
+      last = AddAcrossBlocks(arrived, 1) == of.block_last - of.block_first;
+      if (last) *arrived = 0;  // for the next launch
+    }
+    finishes[threadIdx.x] = last;
   }
   __syncthreads();
-  if (*arrived_before != others) return;
-  __threadfence();
   const AttentionCall& a = call.attention;
-  MergePartials<kDim, false>({call.sums, call.stats}, 2 * of.block_first + 1, of.block_last,
-                             a.heads / a.kv_heads,
-                             [&](int query, int pair, float2 sum, float2 stats) {
-                               WriteOut<kDim>(a, of, query, pair, sum, stats.y);
-                             });
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    if (!finishes[i]) continue;
+    const DecodeRow of = call.rows[open[i]];
+    MergePartials<kDim, false>({call.sums, call.stats}, 2 * of.block_first + 1, of.block_last,
+                               a.heads / a.kv_heads,
+                               [&](int query, int pair, float2 sum, float2 stats) {
+                                 WriteOut<kDim>(a, of, query, pair, sum, stats.y);
+                               });
+  }
 }
 
 constexpr int64_t DecodeSharedBytes(int warps, int group, int dim) {
@@ -445,28 +474,27 @@ template <int kDim, int kQueryTiles, int kWarps, int kStages>
 __global__ void __launch_bounds__(kWarps* kWarpLanes, 1) DecodeKernel(const DecodeCall call) {
   extern __shared__ float2 shared[];
   __shared__ int slot_rows[2 * kWarps];
-  __shared__ int32_t arrived_before[2];
+  __shared__ bool finishes[2];
+  LetNextKernelStart();  // its blocks follow these one by one, with their first tiles' loads
   const int group = call.attention.heads / call.attention.kv_heads;
   const Partials parts = {shared, shared + 2 * kWarps * group * (kDim / 2)};
   const DecodeStart* starts = call.starts + blockIdx.x * kWarps;
-  const int32_t begin = starts[0].tile, end = starts[kWarps].tile;
-  if (begin == end) return;
   const int warp = static_cast<int>(threadIdx.x) / kWarpLanes;
-  if (threadIdx.x % kWarpLanes < 2) slot_rows[2 * warp + threadIdx.x % kWarpLanes] = -1;
-  __syncwarp();
   const DecodeStart mine = starts[warp];
   const int32_t mine_end = starts[warp + 1].tile;
+  const int32_t begin = starts[0].tile, end = starts[kWarps].tile;
+  if (threadIdx.x % kWarpLanes < 2) slot_rows[2 * warp + threadIdx.x % kWarpLanes] = -1;
+  __syncwarp();
   if (mine.tile < mine_end) {
-    ReadTiles<kDim, kQueryTiles, kStages>(call, mine.tile, mine_end, mine.row, parts, slot_rows);
+    ReadTiles<kDim, kQueryTiles, kStages>(call, mine, mine_end, parts, slot_rows);
+  } else {
+    AwaitEarlierKernels();
   }
+  if (begin == end) return;
   __syncthreads();
   int open[2];
   MergeWarps<kDim, kWarps>(call, begin, end, parts, slot_rows, open);
-  if (open[0] < 0 && open[1] < 0) return;
-  __threadfence();
-  __syncthreads();
-  if (open[0] >= 0) FinishRow<kDim>(call, open[0], arrived_before);
-  if (open[1] >= 0) FinishRow<kDim>(call, open[1], arrived_before + 1);
+  if (open[0] >= 0 || open[1] >= 0) FinishRows<kDim>(call, open, finishes);
 }
 
 }  // namespace headgate

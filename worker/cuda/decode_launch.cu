@@ -1,5 +1,6 @@
 #include "worker/cuda/decode_kernel.cuh"
 #include "worker/cuda/decode_launch.h"
+#include "worker/cuda/launch.cuh"
 
 namespace headgate {
 namespace {
@@ -10,31 +11,33 @@ void Launch(const DecodeCall& call, cudaStream_t stream) {
   const auto shared = static_cast<int>(DecodeSharedBytes(kWarps, group, kDim));
   const auto kernel = DecodeKernel<kDim, kQueryTiles, kWarps, kStages>;
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared);
-  kernel<<<static_cast<unsigned>(call.blocks), kWarps * kWarpLanes, static_cast<size_t>(shared),
-           stream>>>(call);
+  const auto blocks = static_cast<unsigned>(call.blocks);
+  const auto shared_bytes = static_cast<size_t>(shared);
+  if (call.overlaps) {
+    LaunchOverlapping(kernel, blocks, kWarps * kWarpLanes, shared_bytes, 0, stream, call);
+  } else {
+    kernel<<<blocks, kWarps * kWarpLanes, shared_bytes, stream>>>(call);
+  }
 }
 
 template <int kDim>
 void LaunchDim(const DecodeCall& call, cudaStream_t stream) {
-  if (call.attention.heads / call.attention.kv_heads > 8) {
-    return Launch<kDim, 2, 8, 1>(call, stream);
+  if (call.attention.heads / call.attention.kv_heads <= 8) {
+    // Tiles of 64 columns are half as large: two under way, where registers allow.
+    Launch<kDim, 1, DecodeWarps(1), kDim == 64 ? 2 : 1>(call, stream);
+  } else {
+    Launch<kDim, 2, DecodeWarps(kDecodeGroupMax), kDim == 64 ? 2 : 1>(call, stream);
   }
-  if (call.warps == 8 && call.stages == 1) return Launch<kDim, 1, 8, 1>(call, stream);
-  if (call.warps == 8) return Launch<kDim, 1, 8, 2>(call, stream);
-  if (call.warps == 16) return Launch<kDim, 1, 16, 1>(call, stream);
-  Launch<kDim, 1, 12, 1>(call, stream);
 }
 
 }  // namespace
 
 void LaunchDecode(const DecodeCall& call, cudaStream_t stream) {
   switch (call.attention.head_dim) {
-#ifndef ONLY128
     case 64:
       return LaunchDim<64>(call, stream);
     case 96:
       return LaunchDim<96>(call, stream);
-#endif
     default:
       return LaunchDim<128>(call, stream);
   }

@@ -12,17 +12,22 @@
 namespace headgate {
 
 inline constexpr int kDecodeGroupMax = 16;  // query heads of a kv head
+inline constexpr int kDecodeWarpsMax = 12;  // of a block
+
+// Of a block, by the number of query heads of a kv head: as many as registers allow.
+constexpr int DecodeWarps(int64_t group) { return group <= 8 ? kDecodeWarpsMax : 8; }
 
 struct DecodeCall {
   AttentionCall attention;
   const DecodeRow* rows = nullptr;      // of the layer
   const DecodeStart* starts = nullptr;  // of the layer
   int32_t blocks = 0;                   // as planned
-  int32_t warps = 0;
-  int32_t stages = 0;
-  int32_t page_shift = 0;      // log2(tiles of a page)
-  float2* sums = nullptr;      // rows cut over blocks: [2 blocks][group][head_dim / 2]
-  float2* stats = nullptr;     // [2 blocks][group]
+  int32_t page_shift = 0;               // log2(tiles of a page)
+  float2* sums = nullptr;               // rows cut over blocks: [2 blocks][group][head_dim / 2]
+  float2* stats = nullptr;              // [2 blocks][group]
+  // Some launch after the plan waited for all before it: this one may start while the one before it
+  // still runs (launch.cuh), and read the plan, tables and earlier steps' tokens at once.
+  bool overlaps = false;
   int32_t* arrived = nullptr;  // [blocks]; zero between launches
 };
 

@@ -26,7 +26,7 @@ template <int kDim, bool kShared, typename Emit>
 __device__ void MergePartials(const Partials& from, int slot_first, int reader_last, int group,
                               Emit emit) {
   constexpr int kPairs = kDim / 2;
-  constexpr int kAtOnce = 8;  // loads in flight
+  constexpr int kAtOnce = kShared ? 8 : 18;  // loads in flight
   const int readers = reader_last - slot_first / 2 + 1;
   for (int i = static_cast<int>(threadIdx.x); i < group * kPairs; i += blockDim.x) {
     float2 sum = {0.0f, 0.0f}, stats = {-INFINITY, 0.0f};

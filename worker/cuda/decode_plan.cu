@@ -110,7 +110,13 @@ __global__ void __launch_bounds__(kThreads)
     DecodeStart start;
     start.tile = begin;
     if (size > 0) start.tile += CutAt(size, min(i % plan.warps, warps), warps);
-    start.row = count == 0 ? 0 : RowOf(rows, count, start.tile);
+    if (count > 0) {
+      start.row = RowOf(rows, count, start.tile);
+      const DecodeRow row = rows[start.row];
+      if (start.tile + 1 < row.tile_end) {
+        start.place = PlaceOfTile(tables, row, start.tile, plan.page_shift);
+      }
+    }
     starts[i] = start;
   }
 }

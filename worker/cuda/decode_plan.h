@@ -16,6 +16,7 @@
 namespace headgate {
 
 inline constexpr int kTileTokens = 16;
+inline constexpr uint32_t kTileNotWritten = ~0u;  // its last token is this step's
 
 // One row of a layer, in the order of the step's sequences, then heads. 48 bytes.
 struct alignas(16) DecodeRow {
@@ -34,10 +35,11 @@ struct alignas(16) DecodeRow {
   int32_t block_last = 0;
 };
 
-// Where a warp begins; it ends where the next one begins, so some have nothing.
-struct DecodeStart {
+// Where a warp begins; it ends where the next one begins, so some have nothing. 16 bytes.
+struct alignas(16) DecodeStart {
   int32_t tile = 0;
-  int32_t row = 0;  // that holds this tile
+  int32_t row = 0;                   // that holds this tile
+  uint32_t place = kTileNotWritten;  // of the tile in page memory: page * tiles of a page + tile
 };
 
 // Device memory.
@@ -48,13 +50,32 @@ struct DecodePlan {
   int32_t layers = 0;
   int32_t sequences_max = 0;
   int32_t starts_max = 0;
-  int32_t blocks = 0;  // of the attention kernel's grid
-  int32_t warps = 0;   // of each block
+  int32_t blocks = 0;      // of the attention kernel's grid
+  int32_t warps = 0;       // of each block
+  int32_t page_shift = 0;  // log2(tiles of a page)
 };
 
 // Asynchronous. REQUIRES: step.sequence_count <= plan.sequences_max, page_tokens a multiple of
 // kTileTokens, no gated rows.
 void LaunchDecodePlan(const DecodePlan& plan, const PageTables& tables, const StepView& step,
                       cudaStream_t stream);
+
+#ifdef __CUDACC__
+// Tile `tile` of the layer, which `row` holds, in page memory, as DecodeStart::place.
+__device__ inline uint32_t PlaceOfTile(const PageTables& tables, const DecodeRow& row, int32_t tile,
+                                       int page_shift) {
+  const int32_t i = tile - row.tile_begin;
+  int32_t slot = i >> page_shift;
+  if (i >= row.sink_tiles) {
+    slot = ((i - row.sink_tiles) >> page_shift) + row.ring_first;
+    if (slot >= row.ring_slots) slot -= row.ring_slots;
+    slot += row.sink_slots;
+  }
+  const uint32_t chunk =
+      tables.chunks[static_cast<int64_t>(row.table_row) * tables.chunks_max + slot / kChunkSlots];
+  const PageId page = tables.ids[static_cast<int64_t>(chunk) * kChunkSlots + slot % kChunkSlots];
+  return (page << page_shift) + (i & ((1 << page_shift) - 1));
+}
+#endif
 
 }  // namespace headgate
