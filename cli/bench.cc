@@ -2,6 +2,9 @@
 #include <iostream>
 #include <memory>
 
+#if HEADGATE_WITH_CUDA
+#include "cli/bench/gpu_bench.h"
+#endif
 #include "cli/bench/scheduler_bench.h"
 #include "cli/bench/serve_bench.h"
 #include "cli/bench/step_bench.h"
@@ -51,6 +54,9 @@ void AddBenchCommand(CLI::App& app, Run& run) {
   AddServeBench(*bench, run);
   AddSchedulerBench(*bench, run);
   AddStepBench(*bench, run);
+#if HEADGATE_WITH_CUDA
+  AddGpuBenches(*bench, run);
+#endif
 }
 
 }  // namespace headgate

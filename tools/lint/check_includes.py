@@ -25,8 +25,8 @@ ALLOWED = {
     "server/tokenizer": {"base"},
     "server/template": {"base"},
     "cli": {"base", "proto", "kvstore", "scheduler", "scheduler/shell", "metrics", "worker",
-            "worker/format", "worker/cpu", "worker/collective", "worker/shell", "server",
-            "server/tokenizer", "server/template"},
+            "worker/format", "worker/cpu", "worker/cuda", "worker/collective", "worker/shell",
+            "server", "server/tokenizer", "server/template"},
 }
 # The one header of kvstore that counts pages without knowing them, and what it is made of.
 SCHEDULER_KVSTORE = {"kvstore/page_ledger.h", "kvstore/visibility.h"}

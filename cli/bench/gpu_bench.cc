@@ -1,0 +1,192 @@
+#include "cli/bench/gpu_bench.h"
+
+#include <cstdint>
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "base/status_macros.h"
+#include "worker/cuda/bench/attention_bench.h"
+#include "worker/cuda/bench/copy_bench.h"
+#include "worker/cuda/bench/matmul_bench.h"
+#include "worker/cuda/bench/prefill_bench.h"
+
+namespace headgate {
+namespace {
+
+constexpr int64_t kK = 1024;
+
+// Rows of a table as they are measured, or one JSON array at the end.
+class Report {
+ public:
+  explicit Report(bool json) : json_(json) {}
+  void Add(const std::string& line, nlohmann::json values) {
+    if (json_) {
+      rows_.push_back(std::move(values));
+    } else {
+      std::cout << line << std::endl;
+    }
+  }
+  void Finish() const {
+    if (json_) std::cout << rows_ << "\n";
+  }
+
+ private:
+  const bool json_;
+  nlohmann::json rows_ = nlohmann::json::array();
+};
+
+absl::Status RunCopy(bool json) {
+  Report report(json);
+  ASSIGN_OR_RETURN(const std::vector<Bandwidth> rates, MeasureBandwidth(int64_t{4} << 30));
+  for (const Bandwidth& rate : rates) {
+    report.Add(absl::StrFormat("%-24s %6.3f TB/s", rate.name, rate.tb_s),
+               {{"name", rate.name}, {"tb_per_s", rate.tb_s}});
+  }
+  report.Finish();
+  return absl::OkStatus();
+}
+
+struct DecodeCase {
+  std::string name;
+  AttentionBenchOptions options;
+};
+
+std::vector<DecodeCase> DecodeCases() {
+  const auto same = [](size_t batch, int64_t context) {
+    return std::vector<int64_t>(batch, context);
+  };
+  std::vector<int64_t> mixed;
+  for (const int64_t k : {1, 2, 3, 5, 8, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128}) {
+    mixed.push_back(k * kK);
+  }
+  std::vector<DecodeCase> cases(7);
+  cases[0] = {"16 x 16K", {}};
+  cases[0].options.contexts = same(16, 16 * kK);
+  cases[1] = {"16 x 32K", {}};
+  cases[1].options.contexts = same(16, 32 * kK);
+  cases[1].options.layers = 16;
+  cases[2] = {"1 x 32K", {}};
+  cases[2].options.contexts = same(1, 32 * kK);
+  cases[3] = {"1 x 128K", {}};
+  cases[3].options.contexts = same(1, 128 * kK);
+  cases[4] = {"1 x 1M, 8 layers", {}};
+  cases[4].options.contexts = same(1, 1024 * kK);
+  cases[4].options.layers = 8;
+  cases[5] = {"1K to 128K", {}};
+  cases[5].options.contexts = mixed;
+  cases[6] = {"1K to 128K, half streaming", {}};
+  cases[6].options.contexts = mixed;
+  cases[6].options.streaming_share = 0.5;
+  return cases;
+}
+
+absl::Status RunAttention(bool json) {
+  Report report(json);
+  for (const DecodeCase& one : DecodeCases()) {
+    ASSIGN_OR_RETURN(const AttentionBenchResult result, BenchAttention(one.options));
+    const double share = result.bytes_per_s / result.read_bytes_per_s;
+    report.Add(
+        absl::StrFormat("%-28s %9.1f us / layer  %6.3f of %6.3f TB/s  %5.1f %%  plan %.1f us",
+                        one.name, result.layer_us, result.bytes_per_s / 1e12,
+                        result.read_bytes_per_s / 1e12, 100.0 * share, result.plan_us),
+        {{"case", one.name},
+         {"layer_us", result.layer_us},
+         {"plan_us", result.plan_us},
+         {"tb_per_s", result.bytes_per_s / 1e12},
+         {"ceiling_tb_per_s", result.read_bytes_per_s / 1e12},
+         {"share", share}});
+  }
+  report.Finish();
+  return absl::OkStatus();
+}
+
+absl::Status RunPrefill(bool json) {
+  Report report(json);
+  double full_ms = 0.0;  // of the same prompt
+  for (const int64_t tokens : {8 * kK, 32 * kK, 128 * kK}) {
+    for (const bool streaming : {false, true}) {
+      for (const int64_t chunk : {tokens, 8 * kK}) {
+        PrefillBenchOptions options;
+        options.tokens = tokens;
+        options.chunk = chunk;
+        options.streaming = streaming;
+        ASSIGN_OR_RETURN(const PrefillBenchResult result, BenchPrefill(options));
+        if (!streaming && chunk == tokens) full_ms = result.milliseconds;
+        const std::string name = absl::StrCat(streaming ? "streaming" : "full", " ", tokens / kK,
+                                              "K in chunks of ", chunk / kK, "K");
+        const std::string rate =
+            streaming ? absl::StrFormat("%5.1f %% of full", 100.0 * result.milliseconds / full_ms)
+                      : absl::StrFormat("%6.1f TFLOP/s", result.tflops);
+        nlohmann::json values = {{"case", name}, {"ms", result.milliseconds}};
+        if (streaming) {
+          values["of_full"] = result.milliseconds / full_ms;
+        } else {
+          values["tflops"] = result.tflops;
+        }
+        report.Add(absl::StrFormat("%-34s %9.2f ms / layer  %s", name, result.milliseconds, rate),
+                   std::move(values));
+        if (chunk == 8 * kK) break;  // 8K: the two chunkings are one
+      }
+    }
+  }
+  report.Finish();
+  return absl::OkStatus();
+}
+
+// A Llama 3 8B's.
+absl::Status RunMatMul(bool json) {
+  struct Matrix {
+    const char* name;
+    int64_t n;
+    int64_t k;
+  };
+  constexpr Matrix kMatrices[] = {{"qkv", 6144, 4096},
+                                  {"o", 4096, 4096},
+                                  {"gate_up", 28672, 4096},
+                                  {"down", 4096, 14336},
+                                  {"head", 128256, 4096}};
+  Report report(json);
+  ASSIGN_OR_RETURN(const std::unique_ptr<MatMulBench> bench, MatMulBench::Create(int64_t{8} << 30));
+  for (const Matrix& matrix : kMatrices) {
+    for (const int64_t rows : {1, 2, 4, 8, 16}) {
+      ASSIGN_OR_RETURN(const MatMulTime time, bench->Measure({matrix.n, matrix.k, rows}));
+      const double best = time.small_us > 0 ? time.small_us : time.lt_us;
+      report.Add(absl::StrFormat("%-8s %2d rows  %7.2f us  %5.1f %% of reading, cuBLASLt %7.2f us",
+                                 matrix.name, rows, best, 100.0 * time.read_us / best, time.lt_us),
+                 {{"matrix", matrix.name},
+                  {"rows", rows},
+                  {"us", best},
+                  {"cublaslt_us", time.lt_us},
+                  {"share", time.read_us / best}});
+    }
+  }
+  report.Finish();
+  return absl::OkStatus();
+}
+
+void AddBench(CLI::App& bench, Run& run, const char* name, const char* what,
+              absl::Status (*measure)(bool json)) {
+  auto json = std::make_shared<bool>(false);
+  CLI::App* one = bench.add_subcommand(name, what);
+  one->add_flag("--json", *json, "one JSON array");
+  one->callback([json, measure, &run] { run = [json, measure] { return measure(*json); }; });
+}
+
+}  // namespace
+
+void AddGpuBenches(CLI::App& bench, Run& run) {
+  AddBench(bench, run, "copy", "What the GPU's memory delivers: the ceilings", RunCopy);
+  AddBench(bench, run, "attention", "Decode attention from pages, against reading them",
+           RunAttention);
+  AddBench(bench, run, "prefill", "Prefill attention from pages", RunPrefill);
+  AddBench(bench, run, "matmul", "A decode step's matrix products, against reading the weights",
+           RunMatMul);
+}
+
+}  // namespace headgate
