@@ -12,11 +12,11 @@
 namespace headgate {
 
 // Whether LaunchPrefill takes the call: head_dim 64 or 128, pages of a multiple of 16 tokens, at
-// most 128 query heads per kv head. REQUIRES otherwise: the plain kernel.
+// most 128 query heads per kv head. Else: LaunchAttend.
 bool PrefillFits(const AttentionCall& call);
 
-// All chunks of the step, or with long_chunks_only those of more than one row; `tiles` is the sum of
-// their PrefillTiles. Asynchronous.
+// All chunks of the step, or with long_chunks_only those of more than one row; `tiles` is the sum
+// of their PrefillTiles. Asynchronous.
 cudaError_t LaunchPrefill(const AttentionCall& call, int64_t tiles, cudaStream_t stream);
 
 // Tiles of queries of a chunk of `length` rows when `group` query heads share a kv head.
