@@ -8,8 +8,8 @@
 // product's inner index may run in any order that both operands share, and that order is chosen so
 // that a lane's 16-byte loads are whole registers of the fragments (g = lane / 4, t = lane % 4):
 //   K   lane: tokens g, g + 8; of every 32 columns the 8 from 8 t on
-//   V   lane: tokens 2t, 2t+1, 2t+8, 2t+9; of every 64 columns the 8 from 8 g on (32: the 4 from 4
-//   g)
+//   V   lane: tokens 2t, 2t+1, 2t+8, 2t+9; of every 64 columns the 8 from 8 g on (of the last 32
+//       of 96, the 4 from 4 g on)
 #pragma once
 
 #include <cstddef>
@@ -307,15 +307,36 @@ __device__ void Keep(const Partials& to, int slot, int group, int query, int pai
   if (pair == 0) to.stats[slot * group + query] = stats;
 }
 
-// Tiles begin..end, the first of `row`. Rows that lie wholly within are written out; of the others
-// (two at most) a part is kept and slot_rows says whose it is.
+// A warp whose tiles begin at `begin` is done with a row, or with its part of one. What lies wholly
+// within its tiles is written out; a part is kept, and slot_rows says of which row.
+template <int kDim, int kQueryTiles>
+__device__ void LeaveRow(const DecodeCall& call, int32_t row, int32_t begin, bool ends,
+                         RowState<kDim, kQueryTiles>& state, const Partials& parts,
+                         int* slot_rows) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarpLanes;
+  const int warp = static_cast<int>(threadIdx.x) / kWarpLanes;
+  const int group = call.attention.heads / call.attention.kv_heads;
+  const DecodeRow of = call.rows[row];
+  const bool began = of.tile_begin >= begin;
+  if (ends && began) {
+    state.ForEach(group, lane, [&](int query, int pair, float2 sum, float2 stats) {
+      WriteOut<kDim>(call.attention, of, query, pair, sum, stats.y);
+    });
+    return;
+  }
+  const int slot = 2 * warp + (began ? 1 : 0);
+  state.ForEach(group, lane, [&](int query, int pair, float2 sum, float2 stats) {
+    Keep<kDim>(parts, slot, group, query, pair, sum, stats);
+  });
+  if (lane == 0) slot_rows[slot] = row;
+}
+
+// A warp's tiles, from `start` to `end`, whatever rows these are of.
 template <int kDim, int kQueryTiles, int kStages>
 __device__ void ReadTiles(const DecodeCall& call, const DecodeStart& start, int32_t end,
                           const Partials& parts, int* slot_rows) {
   const AttentionCall& a = call.attention;
   const int lane = static_cast<int>(threadIdx.x) % kWarpLanes;
-  const int warp = static_cast<int>(threadIdx.x) / kWarpLanes;
-  const int group = a.heads / a.kv_heads;
   const int64_t value_bytes = static_cast<int64_t>(a.tables.page_tokens) * kDim * 2;
   const float scale = rsqrtf(static_cast<float>(kDim)) * 1.4426950408889634f;  // log2(e)
   const int32_t begin = start.tile, count = end - begin;
@@ -371,18 +392,7 @@ __device__ void ReadTiles(const DecodeCall& call, const DecodeStart& start, int3
 
       const bool ends = (note & kRowEnds) != 0, last = i + s + 1 == count;
       if (!ends && !last) continue;
-      const DecodeRow of = call.rows[row];
-      if (ends && of.tile_begin >= begin) {
-        state.ForEach(group, lane, [&](int query, int pair, float2 sum, float2 stats) {
-          WriteOut<kDim>(a, of, query, pair, sum, stats.y);
-        });
-      } else {
-        const int slot = 2 * warp + (of.tile_begin >= begin ? 1 : 0);
-        state.ForEach(group, lane, [&](int query, int pair, float2 sum, float2 stats) {
-          Keep<kDim>(parts, slot, group, query, pair, sum, stats);
-        });
-        if (lane == 0) slot_rows[slot] = row;
-      }
+      LeaveRow(call, row, begin, ends, state, parts, slot_rows);
       if (last) break;
       ++row;
       state.Clear();
