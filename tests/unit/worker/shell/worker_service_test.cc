@@ -27,8 +27,8 @@ namespace {
 class Link {
  public:
   explicit Link(const std::string& address, const grpc::ChannelArguments& arguments = {})
-      : stub_(internal::Worker::NewStub(grpc::CreateCustomChannel(
-            address, grpc::InsecureChannelCredentials(), arguments))) {
+      : stub_(internal::Worker::NewStub(
+            grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments))) {
     context_.set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(60)));
     stream_ = stub_->Run(&context_);
   }
