@@ -17,7 +17,7 @@
 namespace headgate {
 namespace {
 
-struct Flags {
+struct WorkerRoleFlags {
   RoleFlags role;
   WorkerFlags worker;
   LogFlags log;
@@ -32,7 +32,7 @@ constexpr int64_t kMib = 1024 * 1024;
   _exit(absl::IsUnavailable(status) ? kExitGroupLost : ExitCodeOf(status));
 }
 
-WorkerServiceOptions Options(const Flags& flags) {
+WorkerServiceOptions Options(const WorkerRoleFlags& flags) {
   const WorkerFlags& given = flags.worker;
   WorkerServiceOptions options;
   options.listen = flags.role.listen;
@@ -55,7 +55,7 @@ WorkerServiceOptions Options(const Flags& flags) {
   return options;
 }
 
-absl::Status RunWorker(const Flags& flags) {
+absl::Status RunWorker(const WorkerRoleFlags& flags) {
   BlockStopSignals();
   RETURN_IF_ERROR(StartLogging(flags.name, flags.log.level));
   ASSIGN_OR_RETURN(const auto service, WorkerService::Start(Options(flags)));
@@ -75,7 +75,7 @@ absl::Status RunWorker(const Flags& flags) {
 }  // namespace
 
 void AddWorkerCommand(CLI::App& app, Run& run) {
-  auto flags = std::make_shared<Flags>();
+  auto flags = std::make_shared<WorkerRoleFlags>();
   CLI::App* worker = app.add_subcommand("worker", "Run one worker rank (a role of `serve`, alone)");
   flags->role.Add(*worker, "where the scheduler connects: host:port or unix:path");
   flags->worker.Add(*worker);
