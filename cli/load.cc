@@ -16,7 +16,7 @@
 namespace headgate {
 namespace {
 
-struct Flags {
+struct LoadFlags {
   std::string server = "127.0.0.1:50051";
   bool json = false;
 };
@@ -34,7 +34,7 @@ void PrintPool(const v1::PoolLoad& pool) {
       pool.pages_total() * page_mib, pool.pages_peak(), pool.pages_peak() * page_mib);
 }
 
-absl::Status PrintLoad(const Flags& flags) {
+absl::Status PrintLoad(const LoadFlags& flags) {
   RETURN_IF_ERROR(CheckAddress(flags.server));
   const auto channel = grpc::CreateChannel(flags.server, grpc::InsecureChannelCredentials());
   const auto stub = v1::Inference::NewStub(channel);
@@ -66,7 +66,7 @@ absl::Status PrintLoad(const Flags& flags) {
 }  // namespace
 
 void AddLoadCommand(CLI::App& app, Run& run) {
-  auto flags = std::make_shared<Flags>();
+  auto flags = std::make_shared<LoadFlags>();
   CLI::App* load = app.add_subcommand("load", "Print queue and page use of a running server");
   load->footer(
       absl::StrCat("Examples:\n"

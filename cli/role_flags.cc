@@ -43,9 +43,10 @@ void WorkerFlags::Add(CLI::App& app) {
       ->capture_default_str();
   app.add_option(
          "--kv-memory-mib", kv_memory_mib,
-         "memory for KV pages per rank, MiB; 0: a quarter of the free memory, shared by the ranks")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 24))
-      ->capture_default_str();
+         "memory for KV pages per rank, MiB; 0: what the device can spare (a quarter of the "
+         "machine's free memory, shared by the ranks, or 90 % of a GPU's) "
+         "[1024 on the CPU, 0 on a GPU]")
+      ->check(CLI::Range(int64_t{-1}, int64_t{1} << 24));
   app.add_option("--step-tokens", step_tokens, "most tokens of one step")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();

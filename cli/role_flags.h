@@ -30,12 +30,12 @@ struct WorkerFlags {
   std::string weights = "auto";   // auto, as-stored, fp32, bf16, int8, int4
   std::string kv_dtype = "bf16";  // fp32, bf16
   int64_t page_tokens = 16;
-  int64_t kv_pages = 0;          // per rank; 0 = what kv_memory_mib holds
-  int64_t kv_memory_mib = 1024;  // per rank
-  int64_t step_tokens = 512;     // most tokens of one step; the scheduler's budget too
-  int threads = 0;               // 0 = all cores, shared by the ranks of `serve`
-  std::string isa = "auto";      // auto, avx2, avx512, amx
-  std::string device = "cpu";    // cpu, cuda, cuda:<n>
+  int64_t kv_pages = 0;        // per rank; 0 = what kv_memory_mib holds
+  int64_t kv_memory_mib = -1;  // per rank; negative = 1024 on the CPU, 0 on a GPU
+  int64_t step_tokens = 512;   // most tokens of one step; the scheduler's budget too
+  int threads = 0;             // 0 = all cores, shared by the ranks of `serve`
+  std::string isa = "auto";    // auto, avx2, avx512, amx
+  std::string device = "cpu";  // cpu, cuda, cuda:<n>
 
   void Add(CLI::App& app);
   std::vector<std::string> ToArgs() const;

@@ -16,7 +16,7 @@
 namespace headgate {
 namespace {
 
-struct Flags {
+struct SchedulerRoleFlags {
   RoleFlags role;
   SchedulerFlags scheduler;
   LogFlags log;
@@ -27,7 +27,7 @@ struct Flags {
   std::string model_name;
 };
 
-SchedulerServerOptions Options(const Flags& flags) {
+SchedulerServerOptions Options(const SchedulerRoleFlags& flags) {
   SchedulerServerOptions options;
   options.listen = flags.role.listen;
   options.loop.scheduler.groups = static_cast<int>(flags.groups.size());
@@ -43,7 +43,7 @@ SchedulerServerOptions Options(const Flags& flags) {
   return options;
 }
 
-absl::Status RunScheduler(const Flags& flags) {
+absl::Status RunScheduler(const SchedulerRoleFlags& flags) {
   BlockStopSignals();
   RETURN_IF_ERROR(StartLogging("scheduler", flags.log.level));
   ASSIGN_OR_RETURN(const auto server, SchedulerServer::Start(Options(flags)));
@@ -66,7 +66,7 @@ absl::Status RunScheduler(const Flags& flags) {
 }  // namespace
 
 void AddSchedulerCommand(CLI::App& app, Run& run) {
-  auto flags = std::make_shared<Flags>();
+  auto flags = std::make_shared<SchedulerRoleFlags>();
   CLI::App* scheduler =
       app.add_subcommand("scheduler", "Run one scheduler (a role of `serve`, alone)");
   flags->role.Add(*scheduler, "where servers attach: host:port or unix:path");

@@ -21,7 +21,7 @@
 namespace headgate {
 namespace {
 
-struct Flags {
+struct ServerRoleFlags {
   ServerFlags server;
   LogFlags log;
   std::string model;
@@ -31,7 +31,7 @@ struct Flags {
   int status_fd = -1;
 };
 
-absl::StatusOr<InferenceServerOptions> Options(const Flags& flags) {
+absl::StatusOr<InferenceServerOptions> Options(const ServerRoleFlags& flags) {
   ASSIGN_OR_RETURN(const ModelShape shape, ReadModelConfig(flags.model));
   InferenceServerOptions options;
   options.listen = flags.server.listen;
@@ -46,7 +46,7 @@ absl::StatusOr<InferenceServerOptions> Options(const Flags& flags) {
   return options;
 }
 
-absl::Status RunServer(const Flags& flags) {
+absl::Status RunServer(const ServerRoleFlags& flags) {
   BlockStopSignals();
   RETURN_IF_ERROR(StartLogging("server", flags.log.level));
   ASSIGN_OR_RETURN(InferenceServerOptions options, Options(flags));
@@ -78,7 +78,7 @@ absl::Status RunServer(const Flags& flags) {
 }  // namespace
 
 void AddServerCommand(CLI::App& app, Run& run) {
-  auto flags = std::make_shared<Flags>();
+  auto flags = std::make_shared<ServerRoleFlags>();
   CLI::App* server = app.add_subcommand("server", "Run one server (a role of `serve`, alone)");
   server->add_option("--model", flags->model, "model folder: tokenizer, chat template, config.json")
       ->required();

@@ -48,6 +48,7 @@ WorkerServiceOptions Options(const WorkerRoleFlags& flags) {
   worker.page_tokens = given.page_tokens;
   worker.pages.pages = static_cast<uint32_t>(given.kv_pages);
   worker.pages.memory_bytes = given.kv_memory_mib * kMib;
+  if (given.kv_memory_mib < 0) worker.pages.memory_bytes = given.device == "cpu" ? 1024 * kMib : 0;
   worker.step_tokens_max = given.step_tokens;
   worker.threads = given.threads;
   worker.isa = given.isa;

@@ -9,9 +9,9 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "base/stored_file.h"
+#include "base/strict_json.h"
 #include "worker/format/config_values.h"
 #include "worker/format/rope_config.h"
-#include "base/strict_json.h"
 
 namespace headgate {
 namespace {
