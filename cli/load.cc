@@ -21,11 +21,11 @@ struct LoadFlags {
   bool json = false;
 };
 
-constexpr double kMib = 1024.0 * 1024.0;
+constexpr double kBytesPerMib = 1024.0 * 1024.0;
 
 void PrintPool(const v1::PoolLoad& pool) {
   const uint32_t held = pool.pages_full() + pool.pages_streaming() + pool.pages_gated();
-  const double page_mib = static_cast<double>(pool.page_bytes()) / kMib;
+  const double page_mib = static_cast<double>(pool.page_bytes()) / kBytesPerMib;
   std::printf(
       "group %d rank %d: %u of %u pages held (full %u, streaming %u, gated %u), %u pending; "
       "%.1f of %.1f MiB; peak %u pages, %.1f MiB\n",

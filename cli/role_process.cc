@@ -13,7 +13,7 @@
 namespace headgate {
 namespace {
 
-sigset_t StopSignals() {
+sigset_t StopSignalSet() {
   sigset_t set;
   sigemptyset(&set);
   sigaddset(&set, SIGTERM);
@@ -29,12 +29,12 @@ void RoleFlags::Add(CLI::App& app, const std::string& listen_help) {
 }
 
 void BlockStopSignals() {
-  const sigset_t set = StopSignals();
+  const sigset_t set = StopSignalSet();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
 }
 
 bool WaitForStopSignal(int limit_ms) {
-  const sigset_t set = StopSignals();
+  const sigset_t set = StopSignalSet();
   if (limit_ms < 0) {
     int signal_number = 0;
     sigwait(&set, &signal_number);
