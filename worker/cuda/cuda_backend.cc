@@ -184,6 +184,10 @@ absl::StatusOr<std::unique_ptr<PageStore>> CudaBackend::CreatePages(const KvLayo
                      layout.head_dim, ": bf16 with at most ", kHeadDimMax, " is possible"));
   }
   ASSIGN_OR_RETURN(pages_, CudaBuffer::Create(MemoryPlace::kDevice, layout.page_bytes() * pages));
+  // Kernels read whole pages and mask what no position has written yet.
+  RETURN_IF_ERROR(
+      CudaStatus(cudaMemsetAsync(pages_.data(), 0, static_cast<size_t>(pages_.bytes()), stream_),
+                 "clearing pages"));
   ASSIGN_OR_RETURN(std::unique_ptr<DevicePageStore> store,
                    DevicePageStore::Create(layout, pages, positions_max, uploads_, stream_));
   ASSIGN_OR_RETURN(decode_, DecodeAttention::Create(layout, store->tables().places, stream_));
