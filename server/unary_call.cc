@@ -70,7 +70,12 @@ void UnaryCall::OnCancel() {
 
 void UnaryCall::OnDone() {
   const std::shared_ptr<UnaryCall> self = std::move(self_);
-  server_.counters.Ended(status_, absl::Now() - started_at_);
+  absl::Status status;
+  {
+    std::lock_guard lock(mutex_);
+    status = status_;
+  }
+  server_.counters.Ended(status, absl::Now() - started_at_);
 }
 
 }  // namespace headgate

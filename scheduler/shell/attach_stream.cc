@@ -152,7 +152,11 @@ void AttachStream::OnCancel() {
 }
 
 void AttachStream::OnDone() {
-  const std::shared_ptr<AttachStream> self = std::move(self_);
+  std::shared_ptr<AttachStream> self;
+  {
+    std::lock_guard lock(mutex_);  // whoever ended it has let go of it
+    self = std::move(self_);
+  }
   // Fails only when the loop has stopped: then nobody needs to know.
   if (greeted_) inbox_->TryPush(ServerGone{self}).IgnoreError();
 }

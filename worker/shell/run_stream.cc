@@ -132,7 +132,11 @@ void RunStream::OnCancel() {
 }
 
 void RunStream::OnDone() {
-  const std::shared_ptr<RunStream> self = std::move(self_);
+  std::shared_ptr<RunStream> self;
+  {
+    std::lock_guard lock(mutex_);  // whoever ended it has let go of it
+    self = std::move(self_);
+  }
   // Fails only when the step loop has stopped: then nobody needs to know.
   if (epoch_ != 0) inbox_->TryPush(EpochClosed{self}).IgnoreError();
 }
