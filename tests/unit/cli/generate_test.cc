@@ -12,6 +12,8 @@
 #include <sstream>
 #include <thread>
 
+#include "absl/strings/match.h"
+#include "absl/synchronization/notification.h"
 #include "headgate/v1/inference.grpc.pb.h"
 
 namespace headgate {
@@ -43,6 +45,22 @@ class TinyServer final : public v1::Inference::Service {
   v1::GenerateRequest last;
   grpc::Status failure;
   bool endless = false;
+};
+
+// What the user sees; tells another thread once `text` is among it.
+class Screen final : public std::stringbuf {
+ public:
+  explicit Screen(std::string text) : text_(std::move(text)) {}
+  void WaitForText() { seen_.WaitForNotification(); }
+
+ private:
+  int sync() override {
+    if (!seen_.HasBeenNotified() && absl::StrContains(str(), text_)) seen_.Notify();
+    return 0;
+  }
+
+  const std::string text_;
+  absl::Notification seen_;
 };
 
 class GenerateTest : public ::testing::Test {
@@ -130,14 +148,15 @@ TEST_F(GenerateTest, AnAddressWithoutAFormIsBadUse) {
 
 TEST_F(GenerateTest, CtrlCEndsIt) {
   service_.endless = true;
-  std::thread user([] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  Screen screen("two words");
+  std::ostream out(&screen);
+  std::thread user([&screen] {
+    screen.WaitForText();
     kill(getpid(), SIGINT);
   });
-  const absl::Status status = RunGenerate(options_, out_, err_);
+  const absl::Status status = RunGenerate(options_, out, err_);
   user.join();
   EXPECT_EQ(status.code(), absl::StatusCode::kCancelled);
-  EXPECT_THAT(out_.str(), HasSubstr("two words"));
 }
 
 }  // namespace
