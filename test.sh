@@ -96,7 +96,7 @@ passed=0 failed=0
 for step in "${steps[@]}"; do
   if phase "$step" "$step"; then
     passed=$((passed + 1))
-    grep -E 'tests passed|tests failed' "$phase_log" || true
+    grep -aE 'tests passed|tests failed' "$phase_log" || true
   else
     failed=$((failed + 1))
     tail -n 60 "$phase_log"
