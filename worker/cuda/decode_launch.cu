@@ -14,7 +14,7 @@ void Launch(const DecodeCall& call, cudaStream_t stream) {
   const auto blocks = static_cast<unsigned>(call.blocks);
   const auto shared_bytes = static_cast<size_t>(shared);
   if (call.overlaps) {
-    LaunchOverlapping(kernel, blocks, kWarps * kWarpLanes, shared_bytes, 0, stream, call);
+    LaunchOverlapping(kernel, blocks, kWarps * kWarpLanes, shared_bytes, stream, call);
   } else {
     kernel<<<blocks, kWarps * kWarpLanes, shared_bytes, stream>>>(call);
   }

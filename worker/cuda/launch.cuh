@@ -25,31 +25,31 @@ __device__ __forceinline__ void LetNextKernelStart() {
 #endif
 }
 
-// `cluster`: blocks of a cluster; 0: none. The error stays for cudaGetLastError.
+// Of the process's GPU; asked for once.
+inline int ComputeCapabilityMajor() {
+  static const int major = [] {
+    int device = 0, value = 0;
+    cudaGetDevice(&device);
+    cudaDeviceGetAttribute(&value, cudaDevAttrComputeCapabilityMajor, device);
+    return value;
+  }();
+  return major;
+}
+
+// The error stays for cudaGetLastError.
 template <typename... Parameters, typename... Arguments>
 void LaunchOverlapping(void (*kernel)(Parameters...), unsigned blocks, unsigned threads,
-                       size_t shared_bytes, unsigned cluster, cudaStream_t stream,
-                       Arguments&&... arguments) {
-  int device = 0, major = 0;
-  cudaGetDevice(&device);
-  cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
-  cudaLaunchAttribute attributes[2] = {};
+                       size_t shared_bytes, cudaStream_t stream, Arguments&&... arguments) {
+  cudaLaunchAttribute overlap = {};
+  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  overlap.val.programmaticStreamSerializationAllowed = 1;
   cudaLaunchConfig_t config = {};
   config.gridDim = dim3(blocks);
   config.blockDim = dim3(threads);
   config.dynamicSmemBytes = shared_bytes;
   config.stream = stream;
-  config.attrs = attributes;
-  if (major >= 9) {
-    attributes[config.numAttrs].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    attributes[config.numAttrs++].val.programmaticStreamSerializationAllowed = 1;
-  }
-  if (cluster > 0) {
-    attributes[config.numAttrs].id = cudaLaunchAttributeClusterDimension;
-    attributes[config.numAttrs].val.clusterDim.x = cluster;
-    attributes[config.numAttrs].val.clusterDim.y = 1;
-    attributes[config.numAttrs++].val.clusterDim.z = 1;
-  }
+  config.attrs = &overlap;
+  config.numAttrs = ComputeCapabilityMajor() >= 9 ? 1 : 0;
   cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...);
 }
 

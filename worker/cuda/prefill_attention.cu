@@ -5,6 +5,7 @@
 
 #include "kvstore/kv_layout.h"
 #include "worker/cuda/key_boxes.cuh"
+#include "worker/cuda/launch.cuh"
 #include "worker/cuda/prefill_attention.h"
 #include "worker/cuda/wgmma.cuh"
 
@@ -376,6 +377,7 @@ template <int kDim>
 __global__ void __launch_bounds__(kConsumers + kGroupThreads, 1)
     PrefillKernel(const AttentionCall call, const __grid_constant__ CUtensorMap pages,
                   const __grid_constant__ CUtensorMap qkv) {
+#if __CUDA_ARCH__ >= 900  // elsewhere PrefillFits says no
   extern __shared__ uint8_t memory[];
   auto& shared =
       *reinterpret_cast<Shared<kDim>*>(memory + (1024 - SmemAddress(memory) % 1024) % 1024);
@@ -401,6 +403,7 @@ __global__ void __launch_bounds__(kConsumers + kGroupThreads, 1)
     TakeRegisters<232>();
     Compute<kDim>(call, tile, shared, threadIdx.x);
   }
+#endif
 }
 
 using Encode = PFN_cuTensorMapEncodeTiled_v12000;
@@ -447,8 +450,8 @@ cudaError_t Launch(const AttentionCall& call, const CUtensorMap& pages, const CU
 }  // namespace
 
 bool PrefillFits(const AttentionCall& call) {
-  return (call.head_dim == 64 || call.head_dim == 128) && call.tables.page_tokens % kBoxKeys == 0 &&
-         call.heads / call.kv_heads <= kRows;
+  return ComputeCapabilityMajor() == 9 && (call.head_dim == 64 || call.head_dim == 128) &&
+         call.tables.page_tokens % kBoxKeys == 0 && call.heads / call.kv_heads <= kRows;
 }
 
 int64_t PrefillTiles(int64_t length, int64_t group) {

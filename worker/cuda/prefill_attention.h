@@ -11,8 +11,8 @@
 
 namespace headgate {
 
-// Whether LaunchPrefill takes the call: head_dim 64 or 128, pages of a multiple of 16 tokens, at
-// most 128 query heads per kv head. Else: LaunchAttend.
+// Whether LaunchPrefill takes the call: compute capability 9, head_dim 64 or 128, pages of a
+// multiple of 16 tokens, at most 128 query heads per kv head. Else: LaunchAttend.
 bool PrefillFits(const AttentionCall& call);
 
 // All chunks of the step, or with long_chunks_only those of more than one row; `tiles` is the sum

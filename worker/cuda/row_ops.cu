@@ -31,7 +31,7 @@ void WithWidth(bool eights, const Launch& launch) {
 template <typename... Parameters, typename... Arguments>
 void Launch(void (*kernel)(Parameters...), int64_t blocks, int64_t threads, cudaStream_t stream,
             Arguments... arguments) {
-  LaunchOverlapping(kernel, static_cast<unsigned>(blocks), static_cast<unsigned>(threads), 0, 0,
+  LaunchOverlapping(kernel, static_cast<unsigned>(blocks), static_cast<unsigned>(threads), 0,
                     stream, arguments...);
 }
 
@@ -261,8 +261,8 @@ void LaunchRope(const StepView& step, bf16* x, int64_t stride, int64_t heads, in
   const bool eights = half % 8 == 0 && stride % 8 == 0 && reinterpret_cast<uintptr_t>(x) % 16 == 0;
   WithWidth(eights, [&](auto width) {
     LaunchOverlapping(RopeKernel<width()>, static_cast<unsigned>(step.rows), kThreads,
-                      static_cast<size_t>(head_dim) * sizeof(float), 0, stream, step, x, stride,
-                      heads, half, inv_freq);
+                      static_cast<size_t>(head_dim) * sizeof(float), stream, step, x, stride, heads,
+                      half, inv_freq);
   });
 }
 

@@ -363,7 +363,7 @@ void SmallMatMul::Run(const MatMulCall& call, const Plan& plan, cudaStream_t str
                      static_cast<int>(call.k),
                      plan.stages};
   LaunchOverlapping(KernelFor(call.m, call.out_dtype), static_cast<unsigned>(plan.blocks), kThreads,
-                    static_cast<size_t>(plan.shared_bytes), 0, stream, work);
+                    static_cast<size_t>(plan.shared_bytes), stream, work);
 }
 
 }  // namespace headgate

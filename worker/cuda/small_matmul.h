@@ -15,12 +15,6 @@ class SmallMatMul {
  public:
   static constexpr int64_t kRowsMax = 16;
 
-  struct Plan {
-    int blocks = 0;            // of the grid
-    int stages = 0;            // parts of w under way in a block
-    int64_t shared_bytes = 0;  // of a block
-  };
-
   // Asks the current device what it has room for.
   SmallMatMul();
 
@@ -29,11 +23,16 @@ class SmallMatMul {
   // `out` has the same bits whatever the other rows are and however many, in every run.
   bool Run(const MatMulCall& call, cudaStream_t stream) const;
 
-  // For measurements: a plan with one or two blocks on an SM; nullopt: does not fit.
+ private:
+  struct Plan {
+    int blocks = 0;            // of the grid
+    int stages = 0;            // parts of w under way in a block
+    int64_t shared_bytes = 0;  // of a block
+  };
+
+  // nullopt: does not fit with so many blocks on an SM.
   std::optional<Plan> PlanOf(const MatMulCall& call, int blocks_per_sm) const;
   void Run(const MatMulCall& call, const Plan& plan, cudaStream_t stream) const;
-
- private:
   std::optional<Plan> Choose(const MatMulCall& call) const;
 
   bool capable_ = false;

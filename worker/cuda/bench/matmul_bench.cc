@@ -61,11 +61,6 @@ absl::StatusOr<double> MatMulBench::MedianUs(const MatMulSize& size, const Run& 
   return us / static_cast<double>(launches);
 }
 
-absl::StatusOr<double> MatMulBench::SmallUs(const MatMulSize& size, const SmallMatMul::Plan& plan) {
-  return MedianUs(
-      size, [&](const MatMulCall& call, cudaStream_t stream) { small_.Run(call, plan, stream); });
-}
-
 absl::StatusOr<MatMulTime> MatMulBench::Measure(const MatMulSize& size) {
   MatMulTime time;
   time.read_us = static_cast<double>(size.n * size.k * 2) / linear_read_tb_s_ / 1e6;

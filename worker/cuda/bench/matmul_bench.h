@@ -31,9 +31,6 @@ class MatMulBench {
   // Median time of one product among many back to back. INVALID_ARGUMENT when a matrix does not
   // fit.
   absl::StatusOr<MatMulTime> Measure(const MatMulSize& size);
-  absl::StatusOr<double> SmallUs(const MatMulSize& size, const SmallMatMul::Plan& plan);
-
-  const SmallMatMul& small() const { return small_; }
 
  private:
   MatMulBench(CudaBuffer weights, CudaBuffer x, CudaBuffer out, double linear_read_tb_s,
