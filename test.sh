@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Every check that a change must pass. Usage: ./test.sh [step ...]
-# Default: all steps but tsan, in the order of `steps` below.
+# Default: all steps, in the order of `steps` below.
 set -uo pipefail
 cd "$(dirname "$0")"
 mkdir -p .headgate
@@ -87,9 +87,8 @@ quickstart() {
     grep -q Paris .headgate/answer.txt
 }
 
-# tsan is not among them until its tests of timing hold on a slow machine, ten times in a row.
 steps=(dependencies lint python_tools model vocabularies release headers unit simulator integration
-  asan tidy quickstart)
+  asan tidy tsan quickstart)
 [ $# -eq 0 ] || steps=("$@")
 export HEADGATE_SMOLLM2_DIR=$PWD/.headgate/models/SmolLM2-135M-Instruct
 passed=0 failed=0

@@ -33,7 +33,7 @@ class BoundedQueue {
   // Waits up to `timeout`; nullopt on timeout, or when the queue is closed and empty.
   std::optional<T> Pop(absl::Duration timeout) {
     std::unique_lock lock(mutex_);
-    nonempty_.wait_for(lock, absl::ToChronoMilliseconds(timeout),
+    nonempty_.wait_for(lock, absl::ToChronoMicroseconds(timeout),
                        [this] { return closed_ || !items_.empty(); });
     if (items_.empty()) return std::nullopt;
     T item = std::move(items_.front());

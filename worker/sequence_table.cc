@@ -15,9 +15,6 @@ absl::Status Broken(SequenceId sequence, const Parts&... parts) {
   return absl::FailedPreconditionError(absl::StrCat("plan: sequence ", sequence, " ", parts...));
 }
 
-// A failed sequence may be decoded until the scheduler hears of it: any token will do.
-constexpr TokenId kTokenOfFailed = 0;
-
 }  // namespace
 
 absl::Status SequenceTable::Check(const StepPlan& plan) const {
@@ -60,7 +57,7 @@ absl::Status SequenceTable::CheckChunk(const Chunk& chunk, const LiveSequence* s
   if (!(chunk.length() <= limits_.positions_max - length)) {
     return Broken(chunk.sequence, "grows beyond ", limits_.positions_max, " positions");
   }
-  if (chunk.tokens.empty() && (sequence == nullptr || !sequence->last.has_value())) {
+  if (chunk.tokens.empty() && (sequence == nullptr || !sequence->has_sampled)) {
     return Broken(chunk.sequence, "is decoded but has sampled nothing");
   }
   const auto valid = [this](TokenId token) { return 0 <= token && token < limits_.vocab; };
@@ -84,16 +81,20 @@ void SequenceTable::Add(const SequenceStart& start) {
   LiveSequence sequence;
   sequence.start = start;
   sequence.next_token_index = start.first_token_index;
-  if (TokenHistory::Needed(start.sampling)) sequence.history = std::make_unique<TokenHistory>();
-  sequences_.insert_or_assign(start.sequence, std::move(sequence));
+  sequences_.insert_or_assign(start.sequence, sequence);
 }
 
-Batch SequenceTable::BuildBatch(const StepPlan& plan) const {
+LiveSequence* SequenceTable::Find(SequenceId sequence) {
+  const auto it = sequences_.find(sequence);
+  return it == sequences_.end() ? nullptr : &it->second;
+}
+
+Batch SequenceTable::BuildBatch(const StepPlan& plan) {
   Batch batch;
   for (const Chunk& chunk : plan.chunks) {
     batch.sequences.push_back({chunk.sequence, chunk.position, batch.rows(), chunk.length()});
     if (chunk.tokens.empty()) {
-      batch.tokens.push_back(*sequences_.find(chunk.sequence)->second.last);
+      batch.tokens.push_back(kLastSampled);
     } else {
       batch.tokens.insert(batch.tokens.end(), chunk.tokens.begin(), chunk.tokens.end());
     }
@@ -105,29 +106,10 @@ Batch SequenceTable::BuildBatch(const StepPlan& plan) const {
 }
 
 void SequenceTable::Advance(const Chunk& chunk) {
-  LiveSequence& sequence = at(chunk.sequence);
+  LiveSequence& sequence = *Find(chunk.sequence);
   sequence.length = chunk.position + chunk.length();
-  sequence.last.reset();  // it is fed once
-  if (sequence.history == nullptr) return;
-  // A decoded token was counted when it was sampled.
-  for (; sequence.counted < sequence.length; ++sequence.counted) {
-    const TokenId token = chunk.tokens[static_cast<size_t>(sequence.counted - chunk.position)];
-    if (sequence.counted < sequence.start.prompt_tokens) {
-      sequence.history->AddPrompt(token);
-    } else {
-      sequence.history->AddOutput(token);
-    }
-  }
-}
-
-void SequenceTable::AddSampled(SequenceId id, std::optional<TokenId> token) {
-  LiveSequence& sequence = at(id);
-  sequence.failed = sequence.failed || !token.has_value();
-  sequence.last = token.value_or(kTokenOfFailed);
-  ++sequence.next_token_index;
-  if (sequence.history == nullptr) return;
-  sequence.history->AddOutput(*sequence.last);
-  sequence.counted = sequence.length + 1;
+  sequence.has_sampled = chunk.sample;  // an earlier one was fed now
+  if (chunk.sample) ++sequence.next_token_index;
 }
 
 }  // namespace headgate

@@ -1,17 +1,14 @@
-// The sequences that live on this rank, beside their pages: what sampling needs to know of each,
-// and the check of every plan before anything is touched. The worker's step thread owns it. All
+// The sequences that live on this rank, beside their pages: how far each is, and the check of every
+// plan before anything is touched. The worker's step thread owns it. All
 // ranks keep the same table.
 #pragma once
 
 #include <cstdint>
-#include <memory>
-#include <optional>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "base/step.h"
-#include "worker/backend.h"
-#include "worker/sampling/penalties.h"
+#include "worker/batch.h"
 
 namespace headgate {
 
@@ -23,12 +20,10 @@ struct PlanLimits {
 
 struct LiveSequence {
   SequenceStart start;
-  int64_t length = 0;                     // positions whose keys and values are in pages
-  int64_t next_token_index = 0;           // of the token that will be sampled next
-  std::optional<TokenId> last;            // sampled last; the next decode chunk feeds it, once
-  bool failed = false;                    // its logits were not finite once: it stays failed
-  int64_t counted = 0;                    // positions that `history` knows
-  std::unique_ptr<TokenHistory> history;  // null without penalties
+  int64_t length = 0;            // positions whose keys and values are in pages
+  int64_t next_token_index = 0;  // of the token that will be sampled next
+  bool has_sampled = false;      // a token that was not fed yet
+  bool failed = false;           // its logits were not finite once: it stays failed
 };
 
 class SequenceTable {
@@ -42,17 +37,16 @@ class SequenceTable {
   void Add(const SequenceStart& start);
   void Remove(SequenceId sequence) { sequences_.erase(sequence); }
   void Clear() { sequences_.clear(); }
-  LiveSequence& at(SequenceId sequence) { return sequences_.find(sequence)->second; }
+  // Null when unknown.
+  LiveSequence* Find(SequenceId sequence);
   size_t size() const { return sequences_.size(); }
 
-  // All chunks back to back. REQUIRES: the plan passed Check, and its starts were added.
-  Batch BuildBatch(const StepPlan& plan) const;
+  // All chunks back to back; a decode chunk's token is kLastSampled. REQUIRES: the plan passed
+  // Check, and its starts were added.
+  static Batch BuildBatch(const StepPlan& plan);
 
-  // The chunk's tokens were computed: histories and lengths advance.
+  // The step with this chunk was queued: the sequence is longer, and has sampled if the chunk does.
   void Advance(const Chunk& chunk);
-
-  // A token followed the chunk that Advance took last; nullopt: its logits were not finite.
-  void AddSampled(SequenceId sequence, std::optional<TokenId> token);
 
  private:
   absl::Status CheckChunk(const Chunk& chunk, const LiveSequence* sequence) const;

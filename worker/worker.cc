@@ -1,11 +1,11 @@
 #include "worker/worker.h"
 
 #include <algorithm>
-#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "base/check.h"
 #include "base/status_macros.h"
 
 namespace headgate {
@@ -41,9 +41,11 @@ absl::Status Worker::BeginEpoch(Epoch epoch, std::unique_ptr<Collective> collect
 }
 
 void Worker::EndEpoch() {
+  LeaveGroup();
+  sampler_->Clear();
   store_->Clear();
   sequences_->Clear();
-  LeaveGroup();
+  submitted_.clear();
   last_step_ = 0;
 }
 
@@ -52,19 +54,21 @@ void Worker::LeaveGroup() {
   collective_.reset();
 }
 
-absl::StatusOr<StepResult> Worker::Step(const StepPlan& plan) {
-  const absl::Time start = absl::Now();
+absl::Status Worker::Submit(const StepPlan& plan) {
   if (collective_ == nullptr || plan.epoch != epoch_ || plan.step != last_step_ + 1) {
     return absl::FailedPreconditionError(absl::StrCat("plan: step ", plan.step, " of epoch ",
                                                       plan.epoch, "; expected step ",
                                                       last_step_ + 1, " of epoch ", epoch_));
   }
+  CHECK_LT(submitted_.size(), kStepsInFlightMax) << "Submit before Await";
   RETURN_IF_ERROR(sequences_->Check(plan));
-  StepResult result;
-  result.epoch = plan.epoch;
-  result.step = plan.step;
+  Submitted step;
+  step.start = absl::Now();
+  step.result.epoch = plan.epoch;
+  step.result.step = plan.step;
+  step.computes = !plan.chunks.empty();
   absl::Status done = Apply(plan);
-  if (done.ok() && !plan.chunks.empty()) done = Compute(plan, result);
+  if (done.ok() && step.computes) done = Compute(plan, step);
   if (!done.ok()) {
     LeaveGroup();  // the ranks may no longer be in step: peers hear of it, the epoch is over
     return done;
@@ -73,20 +77,48 @@ absl::StatusOr<StepResult> Worker::Step(const StepPlan& plan) {
   RETURN_IF_ERROR(store_->CheckIntegrity());
 #endif
   last_step_ = plan.step;
-  result.pages = store_->Stats();
-  result.times.total = absl::Now() - start;
-  return result;
+  step.result.pages = store_->Stats();
+  submitted_.push_back(std::move(step));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> Worker::Ready() {
+  CHECK(!submitted_.empty()) << "no step in flight";
+  if (!submitted_.front().computes) return true;
+  return sampler_->Ready();
+}
+
+absl::StatusOr<StepResult> Worker::Await() {
+  CHECK(!submitted_.empty()) << "no step in flight";
+  Submitted step = std::move(submitted_.front());
+  submitted_.pop_front();
+  if (step.computes) {
+    absl::StatusOr<std::vector<LogitOutcome>> outcomes = sampler_->Await();
+    if (!outcomes.ok()) {
+      LeaveGroup();
+      return outcomes.status();
+    }
+    for (size_t i = 0; options_.rank == 0 && i < step.outputs.size(); ++i) {
+      FillIn(step.uses[i], step.outputs[i], std::move((*outcomes)[i]), step.result);
+    }
+  }
+  const absl::Time now = absl::Now();
+  step.result.times.total = now - std::max(step.start, last_end_);
+  last_end_ = now;
+  return std::move(step.result);
 }
 
 // Releases, starts, and pages for the chunks.
 absl::Status Worker::Apply(const StepPlan& plan) {
   for (const SequenceId sequence : plan.releases) {
     RETURN_IF_ERROR(store_->Release(sequence));
+    sampler_->Remove(sequence);
     sequences_->Remove(sequence);
   }
   for (const SequenceStart& start : plan.starts) {
     RETURN_IF_ERROR(store_->AddSequence(start.sequence));
     sequences_->Add(start);
+    sampler_->Add(start);
   }
   if (plan.chunks.empty()) return absl::OkStatus();
   const absl::Status pages = store_->BeginStep(plan.chunks);
@@ -96,110 +128,83 @@ absl::Status Worker::Apply(const StepPlan& plan) {
   return pages;
 }
 
-absl::Status Worker::Compute(const StepPlan& plan, StepResult& result) {
-  const Batch batch = sequences_->BuildBatch(plan);
-  absl::Status status = transformer_->Forward(batch);
-  if (!status.ok()) {
+absl::Status Worker::Compute(const StepPlan& plan, Submitted& step) {
+  Batch batch = SequenceTable::BuildBatch(plan);
+  ListOutputs(plan, batch, step);
+  sampler_->BeginStep(batch);
+  if (const absl::Status status = transformer_->Forward(batch); !status.ok()) {
     store_->Abort();
     return status;
   }
   store_->Commit();
   for (const Chunk& chunk : plan.chunks) {
     sequences_->Advance(chunk);
-    SequenceResult& sequence = result.sequences.emplace_back();
+    SequenceResult& sequence = step.result.sequences.emplace_back();
     sequence.sequence = chunk.sequence;
     sequence.pages_held = store_->PagesHeld(chunk.sequence);
     if (options_.rank != 0) continue;
     sequence.score_logprobs.resize(chunk.score_targets.size());
     sequence.score_top.resize(chunk.score_targets.size());
   }
-  status = FillOutputs(plan, batch, result);
-  if (status.ok()) status = ShareSampled(plan, result);
+  RETURN_IF_ERROR(ChooseTokens(step));
   const StepTimes times = transformer_->TakeTimes();
-  result.times.attention = times.attention;
-  result.times.dense = times.dense;
-  result.times.collective += times.collective;
-  return status;
+  step.result.times.attention = times.attention;
+  step.result.times.dense = times.dense;
+  step.result.times.collective = times.collective;
+  return absl::OkStatus();
 }
 
-// Logits of the rows that are sampled or scored, a block at a time.
-absl::Status Worker::FillOutputs(const StepPlan& plan, const Batch& batch, StepResult& result) {
-  std::vector<OutputRow> outputs;
+// The rows that are sampled or scored.
+void Worker::ListOutputs(const StepPlan& plan, Batch& batch, Submitted& step) {
   for (size_t c = 0; c < plan.chunks.size(); ++c) {
     const Chunk& chunk = plan.chunks[c];
     for (int64_t i = 0; i < chunk.length(); ++i) {
-      OutputRow output{static_cast<int32_t>(batch.sequences[c].offset + i), c};
-      output.sample = chunk.sample && i + 1 == chunk.length();
-      const bool scored =
-          !chunk.score_targets.empty() && chunk.score_targets[static_cast<size_t>(i)] != kNoTarget;
-      if (scored) output.score = i;
-      if (scored || output.sample) outputs.push_back(output);
+      const auto at = static_cast<size_t>(i);
+      LogitUse use;
+      use.sequence = chunk.sequence;
+      use.sample = chunk.sample && i + 1 == chunk.length();
+      use.token_index = sequences_->Find(chunk.sequence)->next_token_index;
+      if (!chunk.score_targets.empty()) use.target = chunk.score_targets[at];
+      if (!use.sample && use.target == kNoTarget) continue;
+      batch.outputs.push_back(static_cast<int32_t>(batch.sequences[c].offset + i));
+      step.uses.push_back(use);
+      step.outputs.push_back({c, at});
     }
   }
+}
+
+absl::Status Worker::ChooseTokens(Submitted& step) {
   constexpr size_t kBlock = static_cast<size_t>(Transformer::kLogitRowsMax);
-  for (size_t begin = 0; begin < outputs.size(); begin += kBlock) {
-    const std::span<const OutputRow> block =
-        std::span(outputs).subspan(begin, std::min(kBlock, outputs.size() - begin));
-    std::vector<int32_t> rows;
-    for (const OutputRow& output : block) rows.push_back(output.row);
-    ASSIGN_OR_RETURN(const std::span<const float> logits, transformer_->Logits(rows, *collective_));
-    if (options_.rank != 0) continue;
+  for (size_t begin = 0; begin < step.uses.size(); begin += kBlock) {
+    const std::span<const LogitUse> block =
+        std::span(step.uses).subspan(begin, std::min(kBlock, step.uses.size() - begin));
+    const Tensor logits =
+        transformer_->Logits(static_cast<int64_t>(begin), static_cast<int64_t>(block.size()));
     const absl::Time start = absl::Now();
-    const size_t vocab = static_cast<size_t>(shape_.vocab);
-    for (size_t i = 0; i < block.size(); ++i) {
-      FillOutput(plan, block[i], logits.subspan(i * vocab, vocab),
-                 result.sequences[block[i].chunk]);
-    }
-    result.times.sample += absl::Now() - start;
+    RETURN_IF_ERROR(sampler_->Choose(logits, block));
+    step.result.times.sample += absl::Now() - start;
   }
-  return absl::OkStatus();
+  return sampler_->EndStep();
 }
 
-void Worker::FillOutput(const StepPlan& plan, const OutputRow& output,
-                        std::span<const float> logits, SequenceResult& result) {
-  const Chunk& chunk = plan.chunks[output.chunk];
-  const LiveSequence& sequence = sequences_->at(chunk.sequence);
-  result.failed = result.failed || sequence.failed;
-  if (output.score >= 0) {
-    const size_t i = static_cast<size_t>(output.score);
-    const ScoredToken scored = sampler_.Score(logits, chunk.score_targets[i]);
-    result.failed = result.failed || scored.failed;
-    result.score_logprobs[i] = scored.logprob;
-    result.score_top[i] = scored.top;
+void Worker::FillIn(const LogitUse& use, const Output& output, LogitOutcome outcome,
+                    StepResult& step) {
+  SequenceResult& result = step.sequences[output.chunk];
+  LiveSequence* live = sequences_->Find(use.sequence);  // null: released since
+  if (use.target != kNoTarget) {
+    result.failed |= outcome.scored.failed;
+    result.score_logprobs[output.score] = outcome.scored.logprob;
+    result.score_top[output.score] = outcome.scored.top;
   }
-  if (!output.sample) return;
-  SampledToken sampled = sampler_.Sample(logits, sequence.start.sampling, sequence.history.get(),
-                                         sequence.next_token_index);
-  result.failed = result.failed || sampled.failed;
-  result.sampled = !result.failed;
-  if (result.failed) return;
-  result.token = sampled.token;
-  result.logprob = sampled.logprob;
-  result.top = std::move(sampled.top);
-}
-
-// Every rank learns what rank 0 sampled: the next decode chunk feeds it.
-absl::Status Worker::ShareSampled(const StepPlan& plan, StepResult& result) {
-  constexpr TokenId kFailed = -1;
-  std::vector<TokenId> tokens;
-  for (size_t c = 0; c < plan.chunks.size(); ++c) {
-    const SequenceResult& sequence = result.sequences[c];
-    if (plan.chunks[c].sample) tokens.push_back(sequence.sampled ? sequence.token : kFailed);
+  if (use.sample) {
+    result.failed |= outcome.sampled.failed || (live != nullptr && live->failed);
+    if (live != nullptr) live->failed = result.failed;
+    result.sampled = !result.failed;
   }
-  if (tokens.empty()) return absl::OkStatus();
-  if (options_.ranks > 1) {
-    const absl::Time start = absl::Now();
-    RETURN_IF_ERROR(collective_->Broadcast(std::as_writable_bytes(std::span(tokens))));
-    result.times.collective += absl::Now() - start;
-  }
-  size_t next = 0;
-  for (const Chunk& chunk : plan.chunks) {
-    if (!chunk.sample) continue;
-    const TokenId token = tokens[next++];
-    sequences_->AddSampled(chunk.sequence,
-                           token == kFailed ? std::nullopt : std::optional<TokenId>(token));
-  }
-  return absl::OkStatus();
+  if (!result.sampled) return;
+  result.token = outcome.sampled.token;
+  result.logprob = outcome.sampled.logprob;
+  result.top = std::move(outcome.sampled.top);
 }
 
 }  // namespace headgate

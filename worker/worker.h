@@ -3,10 +3,14 @@
 //
 //   auto worker = Worker::Create(options, progress);
 //   worker->BeginEpoch(epoch, collective);
-//   while (plan) result = worker->Step(plan);
+//   worker->Submit(plan); worker->Submit(next_plan); result = worker->Await();
+//
+// A step that is submitted may still run on the device; the sequences' tokens stay there for the
+// next one. Results come in the order of the plans.
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -25,7 +29,7 @@
 #include "worker/collective/collective.h"
 #include "worker/model/transformer.h"
 #include "worker/page_budget.h"
-#include "worker/sampling/sampler.h"
+#include "worker/sampling/token_sampler.h"
 #include "worker/sequence_table.h"
 
 namespace headgate {
@@ -78,9 +82,16 @@ class Worker {
   // Forgets all sequences and the collective.
   void EndEpoch();
 
-  // Runs one plan. FAILED_PRECONDITION: the plan breaks the contract or pages run out, the epoch
+  // Queues one plan. FAILED_PRECONDITION: the plan breaks the contract or pages run out, the epoch
   // is over. UNAVAILABLE: a peer is gone, the process should end.
-  absl::StatusOr<StepResult> Step(const StepPlan& plan);
+  absl::Status Submit(const StepPlan& plan);
+  // Steps submitted and not awaited. At most kStepsInFlightMax.
+  size_t in_flight() const { return submitted_.size(); }
+  static constexpr size_t kStepsInFlightMax = 2;
+  // Would Await return at once? Errors as Await's. REQUIRES: in_flight() > 0.
+  absl::StatusOr<bool> Ready();
+  // Waits for the oldest step in flight. UNAVAILABLE: a peer is gone, the process should end.
+  absl::StatusOr<StepResult> Await();
 
   RankProfile Profile() const;
   // Device and weights in one line, for the log.
@@ -90,12 +101,19 @@ class Worker {
   absl::Status CheckPages() const { return store_->CheckIntegrity(); }
 
  private:
-  // A row of the batch whose logits are wanted.
-  struct OutputRow {
-    int32_t row = 0;
+  // What an outcome of the sampler belongs to.
+  struct Output {
     size_t chunk = 0;
-    int64_t score = -1;  // index into the chunk's score_targets; -1 = none
-    bool sample = false;
+    size_t score = 0;  // index into the chunk's score_targets
+  };
+
+  // A step in flight.
+  struct Submitted {
+    StepResult result;  // all but what the sampler will tell
+    bool computes = false;
+    std::vector<LogitUse> uses;
+    std::vector<Output> outputs;  // parallel to `uses`
+    absl::Time start;
   };
 
   explicit Worker(const WorkerOptions& options) : options_(options) {}
@@ -108,11 +126,10 @@ class Worker {
   std::string Agreement() const;
   void LeaveGroup();
   absl::Status Apply(const StepPlan& plan);
-  absl::Status Compute(const StepPlan& plan, StepResult& result);
-  absl::Status FillOutputs(const StepPlan& plan, const Batch& batch, StepResult& result);
-  void FillOutput(const StepPlan& plan, const OutputRow& output, std::span<const float> logits,
-                  SequenceResult& result);
-  absl::Status ShareSampled(const StepPlan& plan, StepResult& result);
+  absl::Status Compute(const StepPlan& plan, Submitted& step);
+  void ListOutputs(const StepPlan& plan, Batch& batch, Submitted& step);
+  absl::Status ChooseTokens(Submitted& step);
+  void FillIn(const LogitUse& use, const Output& output, LogitOutcome outcome, StepResult& result);
 
   const WorkerOptions options_;
   ModelShape shape_;
@@ -125,9 +142,11 @@ class Worker {
   std::unique_ptr<Transformer> transformer_;
   std::unique_ptr<SequenceTable> sequences_;
   std::unique_ptr<Collective> collective_;  // null between epochs
-  Sampler sampler_;
+  std::unique_ptr<TokenSampler> sampler_;
+  std::deque<Submitted> submitted_;  // oldest first
   Epoch epoch_ = 0;
-  StepId last_step_ = 0;
+  StepId last_step_ = 0;  // submitted
+  absl::Time last_end_;   // of a step
 };
 
 }  // namespace headgate

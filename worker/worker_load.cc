@@ -39,6 +39,15 @@ std::string FolderName(const std::string& path) {
   return normal.parent_path().filename().string();
 }
 
+SamplerShape ShapeOfSampler(const RankShard& shard, int64_t step_tokens_max) {
+  SamplerShape shape;
+  for (const Span& part : shard.vocab) shape.vocabulary.push_back(part.size());
+  shape.rank = shard.rank;
+  shape.rows_max = std::min(Transformer::kLogitRowsMax, step_tokens_max);
+  shape.uses_max = step_tokens_max;
+  return shape;
+}
+
 }  // namespace
 
 struct Worker::Headers {
@@ -95,6 +104,7 @@ absl::Status Worker::Load(const Progress& progress) {
     spdlog::warn("worker: {} of {} matrices keep their stored format: inputs are no multiple of 32",
                  loaded.matrices_as_stored, loaded.matrices);
   }
+  const SamplerShape sampler = ShapeOfSampler(shard, options_.step_tokens_max);
   ASSIGN_OR_RETURN(transformer_,
                    Transformer::Create(shape_, std::move(shard), std::move(loaded.weights),
                                        options_.step_tokens_max, *backend_));
@@ -102,6 +112,7 @@ absl::Status Worker::Load(const Progress& progress) {
   ASSIGN_OR_RETURN(pages_total_,
                    CountPages(options_.pages, layout, backend_->PageMemoryBytes(options_.ranks)));
   ASSIGN_OR_RETURN(store_, backend_->CreatePages(layout, pages_total_, positions_max_));
+  ASSIGN_OR_RETURN(sampler_, backend_->CreateSampler(sampler));
   sequences_ = std::make_unique<SequenceTable>(
       PlanLimits{shape_.vocab, positions_max_, options_.step_tokens_max});
   progress("loaded", 1.0);

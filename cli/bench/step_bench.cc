@@ -46,7 +46,8 @@ class StepBench {
 
   absl::Status Load();
   absl::Status Fill(int64_t batch, int64_t context);
-  absl::StatusOr<double> Step();
+  absl::Status Submit();
+  absl::StatusOr<double> Steps();
   int64_t VisibleBytes(int64_t batch, int64_t position) const;
 
   const StepBenchOptions options_;
@@ -55,8 +56,10 @@ class StepBench {
   std::unique_ptr<Backend> backend_;
   std::unique_ptr<PageStore> store_;
   std::unique_ptr<Transformer> transformer_;
+  std::unique_ptr<TokenSampler> sampler_;
   std::vector<Chunk> chunks_;  // the next decode step
-  std::vector<int32_t> rows_;
+  std::vector<LogitUse> uses_;
+  Batch batch_;
 };
 
 absl::StatusOr<std::unique_ptr<StepBench>> StepBench::Create(const StepBenchOptions& options) {
@@ -79,9 +82,9 @@ absl::Status StepBench::Load() {
   WorkerOptions worker;
   worker.device = options_.device;
   ASSIGN_OR_RETURN(backend_, MakeBackend(worker));
-  ASSIGN_OR_RETURN(RandomWeights made,
-                   MakeRandomWeights(shape_, shard, 1, WeightFormat::kBF16, *backend_));
-  weight_bytes_ = made.read_bytes;
+  ASSIGN_OR_RETURN(LoadedWeights made,
+                   MakeRandomWeights(shape_, shard, {}, 1, *backend_, [](double) {}));
+  weight_bytes_ = made.weights.step_bytes();
   const int64_t rows_max = *std::max_element(options_.batches.begin(), options_.batches.end());
   ASSIGN_OR_RETURN(transformer_, Transformer::Create(shape_, std::move(shard),
                                                      std::move(made.weights), rows_max, *backend_));
@@ -89,17 +92,23 @@ absl::Status StepBench::Load() {
                                        RowsOfRank(placement, 0, policy.rows, shape_.kv_heads));
   ASSIGN_OR_RETURN(const uint32_t pages, CountPages({}, layout, backend_->PageMemoryBytes(1)));
   ASSIGN_OR_RETURN(store_, backend_->CreatePages(layout, pages, shape_.max_positions));
+  ASSIGN_OR_RETURN(
+      sampler_, backend_->CreateSampler({.vocabulary = {shape_.vocab},
+                                         .rows_max = std::min(rows_max, Transformer::kLogitRowsMax),
+                                         .uses_max = rows_max}));
   return absl::OkStatus();
 }
 
 // Claims the pages of the contexts; what lies in them does not matter for the time.
 absl::Status StepBench::Fill(int64_t batch, int64_t context) {
+  sampler_->Clear();
   store_->Clear();
   chunks_.clear();
-  rows_.clear();
+  uses_.clear();
   for (int64_t i = 0; i < batch; ++i) {
     const SequenceId id = static_cast<SequenceId>(i + 1);
     RETURN_IF_ERROR(store_->AddSequence(id));
+    sampler_->Add({id, {}, 0, 0});
     for (int64_t at = 0; at < context; at += kFillTokens) {
       const int64_t length = std::min(kFillTokens, context - at);
       RETURN_IF_ERROR(store_->BeginStep(std::vector<Chunk>{
@@ -107,28 +116,50 @@ absl::Status StepBench::Fill(int64_t batch, int64_t context) {
       store_->Commit();
     }
     chunks_.push_back({id, context, {}, true, {}});
-    rows_.push_back(static_cast<int32_t>(i));
+    uses_.push_back({.sequence = id, .sample = true});
   }
   return absl::OkStatus();
 }
 
-absl::StatusOr<double> StepBench::Step() {
-  const absl::Time start = absl::Now();
+// One decode step of every sequence, as a worker submits it.
+absl::Status StepBench::Submit() {
   RETURN_IF_ERROR(store_->BeginStep(chunks_));
-  Batch batch;
+  batch_ = {};
   for (Chunk& chunk : chunks_) {
-    batch.sequences.push_back({chunk.sequence, chunk.position, batch.rows(), 1});
-    batch.tokens.push_back(static_cast<TokenId>(chunk.position % shape_.vocab));
-    batch.positions.push_back(static_cast<int32_t>(chunk.position++));
+    batch_.sequences.push_back({chunk.sequence, chunk.position, batch_.rows(), 1});
+    batch_.outputs.push_back(static_cast<int32_t>(batch_.rows()));
+    batch_.tokens.push_back(kLastSampled);
+    batch_.positions.push_back(static_cast<int32_t>(chunk.position++));
   }
-  RETURN_IF_ERROR(transformer_->Forward(batch));
+  sampler_->BeginStep(batch_);
+  RETURN_IF_ERROR(transformer_->Forward(batch_));
   store_->Commit();
-  constexpr size_t kBlock = static_cast<size_t>(Transformer::kLogitRowsMax);
-  for (size_t at = 0; at < rows_.size(); at += kBlock) {
-    const auto block = std::span(rows_).subspan(at, std::min(kBlock, rows_.size() - at));
-    transformer_->OwnLogits(block);
+  constexpr int64_t kBlock = Transformer::kLogitRowsMax;
+  const auto rows = static_cast<int64_t>(uses_.size());
+  for (int64_t at = 0; at < rows; at += kBlock) {
+    const int64_t count = std::min(kBlock, rows - at);
+    RETURN_IF_ERROR(sampler_->Choose(
+        transformer_->Logits(at, count),
+        std::span(uses_).subspan(static_cast<size_t>(at), static_cast<size_t>(count))));
   }
-  return absl::ToDoubleMicroseconds(absl::Now() - start);
+  return sampler_->EndStep();
+}
+
+// Median microseconds from one step's end to the next one's, the next always submitted before.
+absl::StatusOr<double> StepBench::Steps() {
+  std::vector<double> micros;
+  absl::Time last;
+  RETURN_IF_ERROR(Submit());
+  for (int64_t i = 0; i < kWarmUp + options_.steps; ++i) {
+    RETURN_IF_ERROR(Submit());
+    RETURN_IF_ERROR(sampler_->Await().status());
+    const absl::Time now = absl::Now();
+    if (i >= kWarmUp) micros.push_back(absl::ToDoubleMicroseconds(now - last));
+    last = now;
+  }
+  RETURN_IF_ERROR(sampler_->Await().status());
+  std::sort(micros.begin(), micros.end());
+  return micros[micros.size() / 2];
 }
 
 int64_t StepBench::VisibleBytes(int64_t batch, int64_t position) const {
@@ -143,13 +174,8 @@ int64_t StepBench::VisibleBytes(int64_t batch, int64_t position) const {
 
 absl::StatusOr<Measured> StepBench::Run(int64_t batch, int64_t context) {
   RETURN_IF_ERROR(Fill(batch, context));
-  std::vector<double> micros;
-  for (int64_t i = 0; i < kWarmUp + options_.steps; ++i) {
-    ASSIGN_OR_RETURN(const double one, Step());
-    if (i >= kWarmUp) micros.push_back(one);
-  }
-  std::sort(micros.begin(), micros.end());
-  return Measured{batch, context, micros[micros.size() / 2], VisibleBytes(batch, context)};
+  ASSIGN_OR_RETURN(const double micros, Steps());
+  return Measured{batch, context, micros, VisibleBytes(batch, context)};
 }
 
 }  // namespace

@@ -145,8 +145,8 @@ class Bench {
 
   std::unique_ptr<PackedMatrix> Pack(int64_t outputs, int64_t inputs, WeightFormat format) {
     return backend_
-        ->Pack({reinterpret_cast<const std::byte*>(weights_.data()), DType::kF32, outputs, inputs,
-                inputs},
+        ->Pack(HostRows({reinterpret_cast<const std::byte*>(weights_.data()), DType::kF32, outputs,
+                         inputs, inputs}),
                format)
         .value();
   }
@@ -216,16 +216,14 @@ class Bench {
     for (int64_t i = 0; i < kLayers; ++i) {
       const Layer& layer = layers_[static_cast<size_t>(i)];
       backend_->MatMul(hidden, *layer.qkv, {}, qkv);
-      backend_->Rope(qkv, 0, kHeads + kKvHeads, inv_freq_);
       const double start = Now();
-      backend_->AttendAndAppend(i, qkv, kHeads, attended);
+      backend_->AttendAndAppend(i, qkv, inv_freq_, kHeads, attended);
       attention_ += Now() - start;
       backend_->MatMul(attended, *layer.o, {}, delta);
-      backend_->AddRmsNorm(residual, delta, norm_, 1e-5f, hidden);
-      backend_->MatMul(hidden, *layer.gate_up, {}, gate_up_.Rows(rows));
-      backend_->SiluMul(gate_up_.Rows(rows), inner);
+      backend_->SumAddRmsNorm(residual, delta, norm_, 1e-5f, hidden).IgnoreError();  // one rank
+      backend_->GatedMatMul(hidden, *layer.gate_up, {}, gate_up_.Rows(rows), inner);
       backend_->MatMul(inner, *layer.down, {}, delta);
-      backend_->AddRmsNorm(residual, delta, norm_, 1e-5f, hidden);
+      backend_->SumAddRmsNorm(residual, delta, norm_, 1e-5f, hidden).IgnoreError();  // one rank
     }
     if (logits) {
       const auto last = static_cast<int64_t>(chunks_.size());

@@ -59,7 +59,7 @@ class Rig {
     const Tensor in = NewTensor(*gpu_, qkv, batch.rows(), TensorUse::kOperand);
     const std::vector<float> poison(static_cast<size_t>(batch.rows() * out_cols()), NAN);
     const Tensor result = NewTensor(*gpu_, poison, batch.rows(), TensorUse::kOperand);
-    gpu_->AttendAndAppend(1, in, shape_.heads, result);
+    gpu_->AttendAndAppend(1, in, {}, shape_.heads, result);
     store_->Commit();
     ASSERT_TRUE(store_->CheckIntegrity().ok()) << store_->CheckIntegrity();
     const auto values = Get(result);

@@ -2,6 +2,11 @@
 // bf16-rounded inputs.
 #include "tests/kernel/cuda_rig.h"
 #include "worker/cpu/cpu_backend.h"
+#include "worker/cpu/kernel_table.h"
+#include "worker/cpu/rope_table.h"
+#include "worker/cuda/cuda_status.h"
+#include "worker/cuda/device_buffer.h"
+#include "worker/cuda/row_ops.h"
 
 namespace headgate {
 namespace {
@@ -33,6 +38,22 @@ class GpuRowOpsTest : public testing::Test {
     cpu_->BeginStep(batch);
   }
 
+  // Heads [1, 1 + heads) of every row.
+  void Rotate(Tensor x, std::span<const int32_t> positions, int64_t dim, int64_t heads,
+              const std::vector<float>& inv_freq) {
+    const auto bytes = static_cast<int64_t>(positions.size_bytes());
+    const CudaBuffer on_device = CudaBuffer::Create(MemoryPlace::kDevice, bytes).value();
+    CudaCheck(cudaMemcpy(on_device.data(), positions.data(), positions.size_bytes(),
+                         cudaMemcpyHostToDevice),
+              "positions");
+    StepView step;
+    step.positions = on_device.as<const int32_t>();
+    step.rows = static_cast<int32_t>(positions.size());
+    LaunchRope(step, static_cast<__nv_bfloat16*>(x.data) + dim, x.cols, heads, dim,
+               OnDevice(inv_freq).data(), nullptr);
+    CudaCheck(cudaDeviceSynchronize(), "rotating");
+  }
+
   std::unique_ptr<Backend> gpu_ = NewCudaBackend();
   std::unique_ptr<Backend> cpu_ = MakeCpuBackend({}).value();
 };
@@ -41,10 +62,10 @@ TEST_F(GpuRowOpsTest, EmbedCopiesRows) {
   for (const size_t cols : {96, 90}) {
     const auto table = Rounded(RandomFloats(100 * cols, 1));
     const auto width = static_cast<int64_t>(cols);
-    const HostMatrix matrix{reinterpret_cast<const std::byte*>(table.data()), DType::kF32, 100,
-                            width, width};
+    const HostRows matrix({reinterpret_cast<const std::byte*>(table.data()), DType::kF32, 100,
+                           width, width});
     const auto packed = gpu_->Pack(matrix, WeightFormat::kBF16).value();
-    const Batch batch{{0, 99, 7, 7}, {0, 1, 2, 3}, {}};
+    const Batch batch{{0, 99, 7, 7}, {0, 1, 2, 3}, {}, {}};
     Begin(batch);
     const Tensor out = gpu_->Allocate(4, width, TensorUse::kSum).value();
     Poison(out);
@@ -71,8 +92,8 @@ TEST_F(GpuRowOpsTest, NormsAgree) {
       cpu_->RmsNorm(x.host, weight, 1e-5f, out.host);
       ExpectClose(Get(out.device), out.values, kBf16Error);
       Poison(out.device);
-      gpu_->AddRmsNorm(x.device, delta.device, on_device, 1e-5f, out.device);
-      cpu_->AddRmsNorm(x.host, delta.host, weight, 1e-5f, out.host);
+      EXPECT_TRUE(gpu_->SumAddRmsNorm(x.device, delta.device, on_device, 1e-5f, out.device).ok());
+      EXPECT_TRUE(cpu_->SumAddRmsNorm(x.host, delta.host, weight, 1e-5f, out.host).ok());
       ExpectClose(Get(x.device), x.values, kSumError);
       ExpectClose(Get(out.device), out.values, kBf16Error);
     }
@@ -93,10 +114,17 @@ TEST_F(GpuRowOpsTest, HeadNormAndRopeTouchTheirColumnsOnly) {
     for (int64_t i = 0; i < dim / 2; ++i) {
       inv_freq.push_back(std::pow(1e4f, -2.0f * static_cast<float>(i) / static_cast<float>(dim)));
     }
-    const Batch batch{std::vector<TokenId>(5, 0), {0, 1, 77, 8191, 131071}, {}};
-    Begin(batch);
-    gpu_->Rope(x.device, dim, 3, OnDevice(inv_freq));
-    cpu_->Rope(x.host, dim, 3, inv_freq);
+    const std::vector<int32_t> positions = {0, 1, 77, 8191, 131071};
+    Rotate(x.device, positions, dim, 3, inv_freq);
+    ThreadPool pool(1);
+    RopeTable table;
+    table.Fill(positions, inv_freq, pool);
+    for (int64_t r = 0; r < 5; ++r) {
+      for (int64_t h = 1; h < 4; ++h) {
+        KernelsFor(IsaLevel::kScalar)
+            .rope(x.values.data() + (r * 6 + h) * dim, table.cosine(r), table.sine(r), dim / 2);
+      }
+    }
     const auto got = Get(x.device);
     ExpectClose(got, x.values, kBf16Error);
     for (size_t r = 0; r < 5; ++r) {  // beside the heads: not a bit changed
@@ -115,21 +143,28 @@ TEST_F(GpuRowOpsTest, ElementwiseOperationsAgree) {
     auto gate_up = Make(17, 2 * cols, 1, TensorUse::kOperand);
     auto out = Make(17, cols, 2, TensorUse::kOperand);
     Poison(out.device);
-    gpu_->SiluMul(gate_up.device, out.device);
-    cpu_->SiluMul(gate_up.host, out.host);
+    LaunchSiluMul(static_cast<const __nv_bfloat16*>(gate_up.device.data), 17, cols,
+                  static_cast<__nv_bfloat16*>(out.device.data), nullptr);
+    for (int64_t r = 0; r < 17; ++r) {
+      const float* gate = gate_up.values.data() + r * 2 * cols;
+      KernelsFor(IsaLevel::kScalar).silu_mul(gate, gate + cols, out.values.data() + r * cols, cols);
+    }
     ExpectClose(Get(out.device), out.values, kBf16Error);
 
     auto residual = Make(17, cols, 3, TensorUse::kSum);
-    gpu_->Add(residual.device, out.device);
+    EXPECT_TRUE(gpu_->SumAdd(residual.device, out.device).ok());
     out.values = Get(out.device);
     out.host.data = out.values.data();
-    cpu_->Add(residual.host, out.host);
+    EXPECT_TRUE(cpu_->SumAdd(residual.host, out.host).ok());
     ExpectClose(Get(residual.device), residual.values, kSumError);
 
     auto picked = Make(3, cols, 4, TensorUse::kSum);
     Poison(picked.device);
     const std::vector<int32_t> rows = {16, 0, 16};
-    gpu_->GatherRows(residual.device, rows, picked.device);
+    Batch batch;
+    batch.outputs = {5, 16, 0, 16};
+    Begin(batch);
+    gpu_->GatherOutputs(residual.device, 1, picked.device);
     const auto got = Get(picked.device), from = Get(residual.device);
     const auto width = static_cast<size_t>(cols);
     for (size_t r = 0; r < 3; ++r) {
@@ -143,10 +178,10 @@ TEST_F(GpuRowOpsTest, ElementwiseOperationsAgree) {
 TEST_F(GpuRowOpsTest, WeightsOfEveryFormatAreRounded) {
   const auto w = RandomFloats(33 * 64, 1);
   std::vector<uint16_t> narrow;
-  const HostMatrix matrix{reinterpret_cast<const std::byte*>(w.data()), DType::kF32, 33, 32, 64};
+  const HostRows matrix({reinterpret_cast<const std::byte*>(w.data()), DType::kF32, 33, 32, 64});
   const auto packed = gpu_->Pack(matrix, WeightFormat::kAsStored).value();  // a column slice
   EXPECT_EQ(packed->bytes(), 33 * 32 * 2);
-  const Batch batch{{32}, {0}, {}};
+  const Batch batch{{32}, {0}, {}, {}};
   Begin(batch);
   const Tensor out = gpu_->Allocate(1, 32, TensorUse::kSum).value();
   gpu_->Embed(*packed, out);

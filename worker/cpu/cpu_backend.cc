@@ -19,6 +19,7 @@
 #include "worker/cpu/row_preparation.h"
 #include "worker/cpu/thread_pool.h"
 #include "worker/cpu/weight_memory.h"
+#include "worker/sampling/host_sampler.h"
 
 namespace headgate {
 namespace {
@@ -35,28 +36,31 @@ class CpuBackend final : public Backend {
   int64_t PageMemoryBytes(int ranks) const override;
   absl::StatusOr<std::unique_ptr<PageStore>> CreatePages(const KvLayout& layout, uint32_t pages,
                                                          int64_t positions_max) override;
+  absl::StatusOr<std::unique_ptr<TokenSampler>> CreateSampler(const SamplerShape& shape) override;
 
   absl::Status Connect(Collective* peers) override;
-  absl::Status AllReduceSum(Tensor values) override;
 
   void BeginStep(const Batch& batch) override;
+  absl::Status Run(absl::FunctionRef<absl::Status()> operations) override;
   void Embed(const PackedMatrix& table, Tensor out) override;
   void RmsNorm(Tensor x, std::span<const float> weight, float eps, Tensor out) override;
-  void AddRmsNorm(Tensor residual, Tensor delta, std::span<const float> weight, float eps,
-                  Tensor out) override;
+  absl::Status SumAddRmsNorm(Tensor residual, Tensor delta, std::span<const float> weight,
+                             float eps, Tensor out) override;
+  absl::Status SumAdd(Tensor residual, Tensor delta) override;
   void MatMul(Tensor x, const PackedMatrix& w, std::span<const float> bias, Tensor out) override;
+  void GatedMatMul(Tensor x, const PackedMatrix& w, std::span<const float> bias, Tensor gate_up,
+                   Tensor out) override;
   void HeadNorm(Tensor x, int64_t begin, int64_t heads, std::span<const float> weight,
                 float eps) override;
-  void Rope(Tensor x, int64_t begin, int64_t heads, std::span<const float> inv_freq) override;
-  void AttendAndAppend(int64_t layer, Tensor qkv, int64_t heads, Tensor out) override;
-  void SiluMul(Tensor gate_up, Tensor out) override;
-  void Add(Tensor residual, Tensor delta) override;
-  void GatherRows(Tensor x, std::span<const int32_t> rows, Tensor out) override;
-  std::span<const float> Read(Tensor values) override;
+  void AttendAndAppend(int64_t layer, Tensor qkv, std::span<const float> inv_freq, int64_t heads,
+                       Tensor out) override;
+  void GatherOutputs(Tensor x, int64_t begin, Tensor out) override;
 
  private:
   // Calls body(row) for every row; several threads when there is enough to do.
   void ForRows(int64_t rows, int64_t cols, absl::FunctionRef<void(int64_t row)> body);
+  absl::Status SumOverRanks(Tensor values);
+  void Rotate(Tensor x, int64_t heads, std::span<const float> inv_freq);
 
   const IsaLevel level_;
   const KernelTable kernels_;
@@ -68,7 +72,8 @@ class CpuBackend final : public Backend {
   std::vector<AlignedBuffer> matmul_scratch_;  // one per thread
   std::deque<AlignedBuffer> owned_;            // of Allocate and Upload
 
-  Collective* peers_ = nullptr;
+  Collective* peers_ = nullptr;  // of a group of several ranks
+  HostSampler* sampler_ = nullptr;
   const Batch* batch_ = nullptr;          // of the step
   const HostPageStore* store_ = nullptr;  // of the pages
 };
@@ -132,15 +137,24 @@ absl::StatusOr<std::unique_ptr<PageStore>> CpuBackend::CreatePages(const KvLayou
   return store;
 }
 
+absl::StatusOr<std::unique_ptr<TokenSampler>> CpuBackend::CreateSampler(const SamplerShape& shape) {
+  auto sampler = std::make_unique<HostSampler>(shape);
+  sampler_ = sampler.get();
+  return sampler;
+}
+
 absl::Status CpuBackend::Connect(Collective* peers) {
-  peers_ = peers;
+  peers_ = peers != nullptr && peers->size() > 1 ? peers : nullptr;
+  if (sampler_ != nullptr) sampler_->Connect(peers_);
   return absl::OkStatus();
 }
 
-absl::Status CpuBackend::AllReduceSum(Tensor values) {
-  CHECK(peers_ != nullptr) << "AllReduceSum without peers";
+absl::Status CpuBackend::SumOverRanks(Tensor values) {
+  if (peers_ == nullptr) return absl::OkStatus();
   return peers_->AllReduceSum({values.f32(), static_cast<size_t>(values.rows * values.cols)});
 }
+
+absl::Status CpuBackend::Run(absl::FunctionRef<absl::Status()> operations) { return operations(); }
 
 void CpuBackend::BeginStep(const Batch& batch) { batch_ = &batch; }
 
@@ -173,16 +187,27 @@ void CpuBackend::RmsNorm(Tensor x, std::span<const float> weight, float eps, Ten
   });
 }
 
-void CpuBackend::AddRmsNorm(Tensor residual, Tensor delta, std::span<const float> weight, float eps,
-                            Tensor out) {
+absl::Status CpuBackend::SumAddRmsNorm(Tensor residual, Tensor delta, std::span<const float> weight,
+                                       float eps, Tensor out) {
   const int64_t cols = residual.cols;
   CHECK(delta.cols == cols && out.cols == cols && delta.rows == residual.rows &&
         out.rows == residual.rows && static_cast<int64_t>(weight.size()) == cols)
-      << "AddRmsNorm shapes";
+      << "SumAddRmsNorm shapes";
+  RETURN_IF_ERROR(SumOverRanks(delta));
   ForRows(residual.rows, cols, [&](int64_t r) {
     kernels_.rms_norm(residual.f32() + r * cols, delta.f32() + r * cols, weight.data(), eps,
                       out.f32() + r * cols, cols);
   });
+  return absl::OkStatus();
+}
+
+absl::Status CpuBackend::SumAdd(Tensor residual, Tensor delta) {
+  CHECK(residual.cols == delta.cols && residual.rows == delta.rows) << "SumAdd shapes";
+  RETURN_IF_ERROR(SumOverRanks(delta));
+  ForRows(residual.rows, residual.cols, [&](int64_t r) {
+    kernels_.add(residual.f32() + r * residual.cols, delta.f32() + r * delta.cols, delta.cols);
+  });
+  return absl::OkStatus();
 }
 
 void CpuBackend::MatMul(Tensor x, const PackedMatrix& w, std::span<const float> bias, Tensor out) {
@@ -222,51 +247,47 @@ void CpuBackend::HeadNorm(Tensor x, int64_t begin, int64_t heads, std::span<cons
   });
 }
 
-void CpuBackend::Rope(Tensor x, int64_t begin, int64_t heads, std::span<const float> inv_freq) {
-  const std::vector<int32_t>& positions = batch_->positions;
-  const int64_t half = static_cast<int64_t>(inv_freq.size());
-  CHECK(begin >= 0 && heads >= 0 && begin + heads * half * 2 <= x.cols &&
-        static_cast<int64_t>(positions.size()) == x.rows)
-      << "Rope shapes";
-  rope_.Fill(positions, inv_freq, pool_);
-  ForRows(x.rows, heads * half * 2, [&](int64_t r) {
-    for (int64_t h = 0; h < heads; ++h) {
-      kernels_.rope(x.f32() + r * x.cols + begin + h * half * 2, rope_.cosine(r), rope_.sine(r),
-                    half);
-    }
-  });
-}
-
-void CpuBackend::AttendAndAppend(int64_t layer, Tensor qkv, int64_t heads, Tensor out) {
-  attention_.Run(layer, *batch_, *store_, qkv, heads, out);
-}
-
-void CpuBackend::SiluMul(Tensor gate_up, Tensor out) {
-  CHECK(gate_up.cols == 2 * out.cols && gate_up.rows == out.rows) << "SiluMul shapes";
+void CpuBackend::GatedMatMul(Tensor x, const PackedMatrix& w, std::span<const float> bias,
+                             Tensor gate_up, Tensor out) {
+  CHECK(gate_up.cols == 2 * out.cols && gate_up.rows == out.rows) << "GatedMatMul shapes";
+  MatMul(x, w, bias, gate_up);
   ForRows(out.rows, out.cols * 4, [&](int64_t r) {
     const float* gate = gate_up.f32() + r * gate_up.cols;
     kernels_.silu_mul(gate, gate + out.cols, out.f32() + r * out.cols, out.cols);
   });
 }
 
-void CpuBackend::Add(Tensor residual, Tensor delta) {
-  CHECK(residual.cols == delta.cols && residual.rows == delta.rows) << "Add shapes";
-  ForRows(residual.rows, residual.cols, [&](int64_t r) {
-    kernels_.add(residual.f32() + r * residual.cols, delta.f32() + r * delta.cols, delta.cols);
+// `heads` heads from the first column on.
+void CpuBackend::Rotate(Tensor x, int64_t heads, std::span<const float> inv_freq) {
+  const std::vector<int32_t>& positions = batch_->positions;
+  const int64_t half = static_cast<int64_t>(inv_freq.size());
+  CHECK(heads >= 0 && heads * half * 2 <= x.cols &&
+        static_cast<int64_t>(positions.size()) == x.rows)
+      << "rotation shapes";
+  rope_.Fill(positions, inv_freq, pool_);
+  ForRows(x.rows, heads * half * 2, [&](int64_t r) {
+    for (int64_t h = 0; h < heads; ++h) {
+      kernels_.rope(x.f32() + r * x.cols + h * half * 2, rope_.cosine(r), rope_.sine(r), half);
+    }
   });
 }
 
-void CpuBackend::GatherRows(Tensor x, std::span<const int32_t> rows, Tensor out) {
-  CHECK(x.cols == out.cols && static_cast<int64_t>(rows.size()) == out.rows) << "GatherRows shapes";
-  for (int64_t r = 0; r < out.rows; ++r) {
-    const int64_t from = rows[static_cast<size_t>(r)];
-    CHECK(from >= 0 && from < x.rows) << "GatherRows: row " << from;
-    std::copy_n(x.f32() + from * x.cols, x.cols, out.f32() + r * x.cols);
-  }
+void CpuBackend::AttendAndAppend(int64_t layer, Tensor qkv, std::span<const float> inv_freq,
+                                 int64_t heads, Tensor out) {
+  // Queries and keys lie side by side.
+  if (!inv_freq.empty()) Rotate(qkv, heads + store_->layout().kv_heads(layer), inv_freq);
+  attention_.Run(layer, *batch_, *store_, qkv, heads, out);
 }
 
-std::span<const float> CpuBackend::Read(Tensor values) {
-  return {values.f32(), static_cast<size_t>(values.rows * values.cols)};
+void CpuBackend::GatherOutputs(Tensor x, int64_t begin, Tensor out) {
+  const std::vector<int32_t>& rows = batch_->outputs;
+  CHECK(x.cols == out.cols && begin >= 0 && begin + out.rows <= static_cast<int64_t>(rows.size()))
+      << "GatherOutputs shapes";
+  for (int64_t r = 0; r < out.rows; ++r) {
+    const int64_t from = rows[static_cast<size_t>(begin + r)];
+    CHECK(from >= 0 && from < x.rows) << "GatherOutputs: row " << from;
+    std::copy_n(x.f32() + from * x.cols, x.cols, out.f32() + r * x.cols);
+  }
 }
 
 }  // namespace

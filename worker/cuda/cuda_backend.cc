@@ -21,6 +21,7 @@
 #include "worker/cuda/nccl_group.h"
 #include "worker/cuda/prefill_attention.h"
 #include "worker/cuda/row_ops.h"
+#include "worker/cuda/step_graphs.h"
 #include "worker/cuda/upload_ring.h"
 
 namespace headgate {
@@ -51,43 +52,47 @@ class CudaBackend final : public Backend {
   int64_t PageMemoryBytes(int ranks) const override;
   absl::StatusOr<std::unique_ptr<PageStore>> CreatePages(const KvLayout& layout, uint32_t pages,
                                                          int64_t positions_max) override;
+  absl::StatusOr<std::unique_ptr<TokenSampler>> CreateSampler(const SamplerShape& shape) override;
 
   absl::Status Connect(Collective* peers) override;
-  absl::Status AllReduceSum(Tensor values) override;
 
   void BeginStep(const Batch& batch) override;
+  absl::Status Run(absl::FunctionRef<absl::Status()> operations) override;
   void Embed(const PackedMatrix& table, Tensor out) override;
   void RmsNorm(Tensor x, std::span<const float> weight, float eps, Tensor out) override;
-  void AddRmsNorm(Tensor residual, Tensor delta, std::span<const float> weight, float eps,
-                  Tensor out) override;
+  absl::Status SumAddRmsNorm(Tensor residual, Tensor delta, std::span<const float> weight,
+                             float eps, Tensor out) override;
+  absl::Status SumAdd(Tensor residual, Tensor delta) override;
   void MatMul(Tensor x, const PackedMatrix& w, std::span<const float> bias, Tensor out) override;
+  void GatedMatMul(Tensor x, const PackedMatrix& w, std::span<const float> bias, Tensor gate_up,
+                   Tensor out) override;
   void HeadNorm(Tensor x, int64_t begin, int64_t heads, std::span<const float> weight,
                 float eps) override;
-  void Rope(Tensor x, int64_t begin, int64_t heads, std::span<const float> inv_freq) override;
-  void AttendAndAppend(int64_t layer, Tensor qkv, int64_t heads, Tensor out) override;
-  void SiluMul(Tensor gate_up, Tensor out) override;
-  void Add(Tensor residual, Tensor delta) override;
-  void GatherRows(Tensor x, std::span<const int32_t> rows, Tensor out) override;
-  std::span<const float> Read(Tensor values) override;
+  void AttendAndAppend(int64_t layer, Tensor qkv, std::span<const float> inv_freq, int64_t heads,
+                       Tensor out) override;
+  void GatherOutputs(Tensor x, int64_t begin, Tensor out) override;
 
  private:
   CudaBackend(std::string description, cudaStream_t stream, UploadRing uploads,
-              std::unique_ptr<MatrixProducts> products)
+              UploadRing step_uploads, std::unique_ptr<MatrixProducts> products)
       : description_(std::move(description)),
         stream_(stream),
         uploads_(std::move(uploads)),
-        products_(std::move(products)) {}
+        step_uploads_(std::move(step_uploads)),
+        products_(std::move(products)),
+        graphs_(stream) {}
 
   int64_t CountTiles(const AttentionCall& call) const;  // of the step, for LaunchPrefill
 
   const std::string description_;
   const cudaStream_t stream_;
-  UploadRing uploads_;
+  UploadRing uploads_;       // of the page store and the sampler
+  UploadRing step_uploads_;  // of BeginStep: always to the same place
   const std::unique_ptr<MatrixProducts> products_;
+  StepGraphs graphs_;  // of steps that decode only
   std::unique_ptr<NcclGroup> group_;
   std::deque<CudaBuffer> owned_;  // of Allocate and Upload
   CudaBuffer staging_;            // of Pack
-  CudaBuffer read_;               // pinned; of Read
   CudaBuffer pages_;
   DevicePageStore* store_ = nullptr;
   std::unique_ptr<DecodeAttention> decode_;
@@ -113,16 +118,16 @@ absl::StatusOr<std::unique_ptr<Backend>> CudaBackend::Create(const CudaBackendOp
   RETURN_IF_ERROR(
       CudaStatus(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "creating a stream"));
   // A step's tokens, positions and sequences, and what its alignment costs.
-  constexpr int64_t kRowBytes = 3 * sizeof(int32_t) + sizeof(StepSequence);
-  ASSIGN_OR_RETURN(
-      UploadRing uploads,
-      UploadRing::Create(kRowBytes * std::max<int64_t>(options.step_tokens_max, 4096) + 1024,
-                         stream));
+  constexpr int64_t kRowBytes = 4 * sizeof(int32_t) + sizeof(StepSequence);
+  const int64_t bytes_max = kRowBytes * std::max<int64_t>(options.step_tokens_max, 4096) + 1024;
+  ASSIGN_OR_RETURN(UploadRing uploads, UploadRing::Create(bytes_max, stream));
+  ASSIGN_OR_RETURN(UploadRing step_uploads, UploadRing::Create(bytes_max, stream, 1));
   ASSIGN_OR_RETURN(std::unique_ptr<MatrixProducts> products, MatrixProducts::Create());
   std::string description =
       absl::StrCat("cuda, ", properties.name, ", ", properties.totalGlobalMem >> 20, " MiB");
-  return std::unique_ptr<Backend>(
-      new CudaBackend(std::move(description), stream, std::move(uploads), std::move(products)));
+  return std::unique_ptr<Backend>(new CudaBackend(std::move(description), stream,
+                                                  std::move(uploads), std::move(step_uploads),
+                                                  std::move(products)));
 }
 
 CudaBackend::~CudaBackend() {
@@ -195,16 +200,16 @@ absl::StatusOr<std::unique_ptr<PageStore>> CudaBackend::CreatePages(const KvLayo
   return store;
 }
 
+absl::StatusOr<std::unique_ptr<TokenSampler>> CudaBackend::CreateSampler(const SamplerShape&) {
+  return absl::UnimplementedError("cuda: sampling");
+}
+
 absl::Status CudaBackend::Connect(Collective* peers) {
+  graphs_.Clear();  // they hold the group's sums
   group_.reset();
   if (peers == nullptr || peers->size() == 1) return absl::OkStatus();
   ASSIGN_OR_RETURN(group_, NcclGroup::Meet(*peers, stream_));
   return absl::OkStatus();
-}
-
-absl::Status CudaBackend::AllReduceSum(Tensor values) {
-  CHECK(group_ != nullptr) << "AllReduceSum without peers";
-  return group_->AllReduceSum(values);
 }
 
 void CudaBackend::BeginStep(const Batch& batch) {
@@ -222,14 +227,20 @@ void CudaBackend::BeginStep(const Batch& batch) {
     sequences.push_back({place, static_cast<int32_t>(one.position),
                          static_cast<int32_t>(one.offset), static_cast<int32_t>(one.length)});
   }
-  uploads_.Begin();
-  step_.tokens = uploads_.Add(std::span<const TokenId>(batch.tokens));
-  step_.positions = uploads_.Add(std::span<const int32_t>(batch.positions));
-  step_.sequence_of = uploads_.Add(std::span<const int32_t>(sequence_of));
-  step_.sequences = uploads_.Add(std::span<const StepSequence>(sequences));
+  step_uploads_.Begin();
+  step_.tokens = step_uploads_.Add(std::span<const TokenId>(batch.tokens));
+  step_.positions = step_uploads_.Add(std::span<const int32_t>(batch.positions));
+  step_.sequence_of = step_uploads_.Add(std::span<const int32_t>(sequence_of));
+  step_.sequences = step_uploads_.Add(std::span<const StepSequence>(sequences));
+  step_.outputs = step_uploads_.Add(std::span<const int32_t>(batch.outputs));
   step_.rows = static_cast<int32_t>(std::max(batch.tokens.size(), batch.positions.size()));
   step_.sequence_count = static_cast<int32_t>(sequences.size());
-  uploads_.Send();
+  step_.output_count = static_cast<int32_t>(batch.outputs.size());
+  step_uploads_.Send();
+}
+
+absl::Status CudaBackend::Run(absl::FunctionRef<absl::Status()> operations) {
+  return long_chunks_ ? operations() : graphs_.Run(step_.rows, operations);
 }
 
 void CudaBackend::Embed(const PackedMatrix& table, Tensor out) {
@@ -246,15 +257,25 @@ void CudaBackend::RmsNorm(Tensor x, std::span<const float> weight, float eps, Te
   CudaCheck(cudaGetLastError(), "RmsNorm");
 }
 
-void CudaBackend::AddRmsNorm(Tensor residual, Tensor delta, std::span<const float> weight,
-                             float eps, Tensor out) {
+absl::Status CudaBackend::SumAddRmsNorm(Tensor residual, Tensor delta,
+                                        std::span<const float> weight, float eps, Tensor out) {
   const int64_t cols = residual.cols;
   CHECK(delta.cols == cols && out.cols == cols && delta.rows == residual.rows &&
         out.rows == residual.rows && static_cast<int64_t>(weight.size()) == cols)
-      << "AddRmsNorm shapes";
+      << "SumAddRmsNorm shapes";
+  if (group_ != nullptr) RETURN_IF_ERROR(group_->AllReduceSum(delta));
   LaunchRmsNorm(Sums(residual), Operand(delta), weight.data(), eps, residual.rows, cols,
                 Operand(out), stream_);
-  CudaCheck(cudaGetLastError(), "AddRmsNorm");
+  CudaCheck(cudaGetLastError(), "SumAddRmsNorm");
+  return absl::OkStatus();
+}
+
+absl::Status CudaBackend::SumAdd(Tensor residual, Tensor delta) {
+  CHECK(residual.cols == delta.cols && residual.rows == delta.rows) << "SumAdd shapes";
+  if (group_ != nullptr) RETURN_IF_ERROR(group_->AllReduceSum(delta));
+  LaunchAdd(Sums(residual), Operand(delta), residual.rows, residual.cols, stream_);
+  CudaCheck(cudaGetLastError(), "SumAdd");
+  return absl::OkStatus();
 }
 
 void CudaBackend::MatMul(Tensor x, const PackedMatrix& w, std::span<const float> bias, Tensor out) {
@@ -267,20 +288,20 @@ void CudaBackend::MatMul(Tensor x, const PackedMatrix& w, std::span<const float>
                  stream_);
 }
 
+void CudaBackend::GatedMatMul(Tensor x, const PackedMatrix& w, std::span<const float> bias,
+                              Tensor gate_up, Tensor out) {
+  CHECK(gate_up.cols == 2 * out.cols && gate_up.rows == out.rows) << "GatedMatMul shapes";
+  MatMul(x, w, bias, gate_up);
+  LaunchSiluMul(Operand(gate_up), out.rows, out.cols, Operand(out), stream_);
+  CudaCheck(cudaGetLastError(), "GatedMatMul");
+}
+
 void CudaBackend::HeadNorm(Tensor x, int64_t begin, int64_t heads, std::span<const float> weight,
                            float eps) {
   const int64_t dim = static_cast<int64_t>(weight.size());
   CHECK(begin >= 0 && heads >= 0 && begin + heads * dim <= x.cols) << "HeadNorm shapes";
   LaunchHeadNorm(Operand(x) + begin, x.cols, x.rows, heads, dim, weight.data(), eps, stream_);
   CudaCheck(cudaGetLastError(), "HeadNorm");
-}
-
-void CudaBackend::Rope(Tensor x, int64_t begin, int64_t heads, std::span<const float> inv_freq) {
-  const int64_t dim = 2 * static_cast<int64_t>(inv_freq.size());
-  CHECK(begin >= 0 && heads >= 0 && begin + heads * dim <= x.cols && x.rows == step_.rows)
-      << "Rope shapes";
-  LaunchRope(step_, Operand(x) + begin, x.cols, heads, dim, inv_freq.data(), stream_);
-  CudaCheck(cudaGetLastError(), "Rope");
 }
 
 int64_t CudaBackend::CountTiles(const AttentionCall& call) const {
@@ -292,13 +313,20 @@ int64_t CudaBackend::CountTiles(const AttentionCall& call) const {
   return tiles;
 }
 
-void CudaBackend::AttendAndAppend(int64_t layer, Tensor qkv, int64_t heads, Tensor out) {
+void CudaBackend::AttendAndAppend(int64_t layer, Tensor qkv, std::span<const float> inv_freq,
+                                  int64_t heads, Tensor out) {
   const KvLayout& layout = store_->layout();
   const int64_t kv_heads = layout.kv_heads(layer);
   if (kv_heads == 0 || step_.rows == 0) return;
   CHECK(heads % kv_heads == 0 && qkv.cols == (heads + 2 * kv_heads) * layout.head_dim &&
         out.cols == heads * layout.head_dim && qkv.rows == step_.rows)
       << "attention shapes, layer " << layer;
+  if (!inv_freq.empty()) {
+    CHECK_EQ(2 * static_cast<int64_t>(inv_freq.size()), layout.head_dim) << "rotation";
+    // Queries and keys lie side by side.
+    LaunchRope(step_, Operand(qkv), qkv.cols, heads + kv_heads, layout.head_dim, inv_freq.data(),
+               stream_);
+  }
   AttentionCall call;
   call.step = step_;
   call.tables = store_->tables();
@@ -326,41 +354,11 @@ void CudaBackend::AttendAndAppend(int64_t layer, Tensor qkv, int64_t heads, Tens
   CudaCheck(cudaGetLastError(), "AttendAndAppend");
 }
 
-void CudaBackend::SiluMul(Tensor gate_up, Tensor out) {
-  CHECK(gate_up.cols == 2 * out.cols && gate_up.rows == out.rows) << "SiluMul shapes";
-  LaunchSiluMul(Operand(gate_up), out.rows, out.cols, Operand(out), stream_);
-  CudaCheck(cudaGetLastError(), "SiluMul");
-}
-
-void CudaBackend::Add(Tensor residual, Tensor delta) {
-  CHECK(residual.cols == delta.cols && residual.rows == delta.rows) << "Add shapes";
-  LaunchAdd(Sums(residual), Operand(delta), residual.rows, residual.cols, stream_);
-  CudaCheck(cudaGetLastError(), "Add");
-}
-
-void CudaBackend::GatherRows(Tensor x, std::span<const int32_t> rows, Tensor out) {
-  CHECK(x.cols == out.cols && static_cast<int64_t>(rows.size()) == out.rows) << "GatherRows shapes";
-  for (const int32_t row : rows) CHECK(row >= 0 && row < x.rows) << "GatherRows: row " << row;
-  uploads_.Begin();
-  const int32_t* on_device = uploads_.Add(rows);
-  uploads_.Send();
-  LaunchGatherRows(Sums(x), on_device, out.rows, out.cols, Sums(out), stream_);
-  CudaCheck(cudaGetLastError(), "GatherRows");
-}
-
-std::span<const float> CudaBackend::Read(Tensor values) {
-  const int64_t bytes = values.rows * values.cols * int64_t{4};
-  if (read_.bytes() < bytes) {
-    read_ = CudaBuffer();
-    absl::StatusOr<CudaBuffer> grown = CudaBuffer::Create(MemoryPlace::kPinned, bytes);
-    CHECK(grown.ok()) << grown.status().ToString();
-    read_ = *std::move(grown);
-  }
-  CudaCheck(cudaMemcpyAsync(read_.data(), Sums(values), static_cast<size_t>(bytes),
-                            cudaMemcpyDeviceToHost, stream_),
-            "reading values");
-  CudaCheck(cudaStreamSynchronize(stream_), "running a step");
-  return {read_.as<const float>(), static_cast<size_t>(values.rows * values.cols)};
+void CudaBackend::GatherOutputs(Tensor x, int64_t begin, Tensor out) {
+  CHECK(x.cols == out.cols && begin >= 0 && begin + out.rows <= step_.output_count)
+      << "GatherOutputs shapes";
+  LaunchGatherRows(Sums(x), step_.outputs + begin, out.rows, out.cols, Sums(out), stream_);
+  CudaCheck(cudaGetLastError(), "GatherOutputs");
 }
 
 }  // namespace

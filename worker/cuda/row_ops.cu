@@ -57,7 +57,10 @@ __global__ void EmbedKernel(StepView step, const bf16* table, int64_t vocab, int
                             float* out) {
   LetNextKernelStart();
   AwaitEarlierKernels();
-  const TokenId token = step.tokens[blockIdx.x];
+  TokenId token = step.tokens[blockIdx.x];
+  if (token == kLastSampled) {
+    token = step.last_tokens[step.sequences[step.sequence_of[blockIdx.x]].place];
+  }
   const bool known = token >= 0 && token < vocab;
   float* to = out + blockIdx.x * cols;
   for (int64_t i = threadIdx.x * kWidth; i < cols; i += blockDim.x * kWidth) {

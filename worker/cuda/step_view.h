@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "base/ids.h"
+#include "worker/batch.h"
 
 namespace headgate {
 
@@ -16,12 +17,15 @@ struct StepSequence {
 };
 
 struct StepView {
-  const TokenId* tokens = nullptr;          // [rows]
+  const TokenId* tokens = nullptr;          // [rows]; kLastSampled: see last_tokens
   const int32_t* positions = nullptr;       // [rows]
   const int32_t* sequence_of = nullptr;     // [rows]: index into `sequences`
   const StepSequence* sequences = nullptr;  // [sequence_count]
+  const int32_t* outputs = nullptr;         // [output_count]: rows whose logits are wanted
+  const TokenId* last_tokens = nullptr;     // by place: the token that was sampled last
   int32_t rows = 0;
   int32_t sequence_count = 0;
+  int32_t output_count = 0;
 };
 
 }  // namespace headgate

@@ -1,5 +1,5 @@
-// Small host data on its way to the device: pinned and device memory in a ring, so that a step may
-// be prepared while the copies of earlier ones are under way. One thread.
+// Small host data on its way to the device: pinned memory in a ring, so that a step may be prepared
+// while the copies of earlier ones are under way. One thread.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "worker/cuda/device_buffer.h"
@@ -15,14 +16,18 @@ namespace headgate {
 
 class UploadRing {
  public:
-  // Uploads of at most `bytes_max`, of which the last kSlots stay valid on the device.
-  static absl::StatusOr<UploadRing> Create(int64_t bytes_max, cudaStream_t stream);
+  static constexpr int kSlots = 8;  // pinned
+
+  // Uploads of at most `bytes_max`, of which the last `device_slots` stay valid on the device; with
+  // one slot the same arrays get the same addresses every time.
+  static absl::StatusOr<UploadRing> Create(int64_t bytes_max, cudaStream_t stream,
+                                           size_t device_slots = kSlots);
   UploadRing(UploadRing&&) = default;
   ~UploadRing();
 
   // Gathers arrays for one copy. Pointers are device memory, valid after Send.
   //   ring.Begin(); auto* tokens = ring.Add(span); ...; ring.Send();
-  // Begin waits for the copy that last used the slot.
+  // Begin waits for the copy that last used the pinned slot.
   void Begin();
   template <typename T>
   const T* Add(std::span<const T> values) {
@@ -34,10 +39,8 @@ class UploadRing {
   int64_t bytes_max() const { return bytes_max_; }
 
  private:
-  static constexpr int kSlots = 8;
   struct Slot {
     CudaBuffer host;
-    CudaBuffer device;
     cudaEvent_t sent = nullptr;
   };
 
@@ -47,7 +50,9 @@ class UploadRing {
   int64_t bytes_max_;
   cudaStream_t stream_;
   std::array<Slot, kSlots> slots_;
+  std::vector<CudaBuffer> device_;
   size_t slot_ = 0;
+  size_t device_slot_ = 0;
   int64_t used_ = 0;
 };
 

@@ -54,6 +54,7 @@ absl::Status Transformer::Allocate(int64_t step_tokens_max) {
   const int64_t inner = shard_.intermediate.size();
   const int64_t hidden = shape_.hidden;
   const int64_t own_vocab = shard_.own_vocab().size();
+  const int64_t logit_rows = std::min(kLogitRowsMax, step_tokens_max);
   const struct {
     Tensor& tensor;
     int64_t rows;
@@ -67,16 +68,12 @@ absl::Status Transformer::Allocate(int64_t step_tokens_max) {
       {attended_, step_tokens_max, query_cols, TensorUse::kOperand},
       {gate_up_, step_tokens_max, 2 * inner, TensorUse::kOperand},
       {hidden_, step_tokens_max, inner, TensorUse::kOperand},
-      {picked_, kLogitRowsMax, hidden, TensorUse::kSum},
-      {picked_normed_, kLogitRowsMax, hidden, TensorUse::kOperand},
-      {logits_, kLogitRowsMax, own_vocab, TensorUse::kSum},
+      {picked_, logit_rows, hidden, TensorUse::kSum},
+      {picked_normed_, logit_rows, hidden, TensorUse::kOperand},
+      {logits_, logit_rows, own_vocab, TensorUse::kSum},
   };
   for (const auto& buffer : buffers) {
     ASSIGN_OR_RETURN(buffer.tensor, backend_.Allocate(buffer.rows, buffer.cols, buffer.use));
-  }
-  if (shard_.ranks > 1 && shard_.rank == 0) {
-    gathered_.resize(static_cast<size_t>(kLogitRowsMax * shape_.vocab));
-    whole_.resize(gathered_.size());
   }
   return absl::OkStatus();
 }
@@ -84,30 +81,43 @@ absl::Status Transformer::Allocate(int64_t step_tokens_max) {
 absl::Status Transformer::Forward(const Batch& batch) {
   const int64_t rows = batch.rows();
   CHECK(1 <= rows && rows <= residual_.rows) << "a batch of " << rows << " rows";
-  const float eps = static_cast<float>(shape_.rms_norm_eps);
+  backend_.BeginStep(batch);
+  return backend_.Run([this, rows] { return Layers(rows); });
+}
+
+absl::Status Transformer::Layers(int64_t rows) {
   const Tensor residual = residual_.Rows(rows);
   const Tensor normed = normed_.Rows(rows);
-  const Tensor delta = delta_.Rows(rows);
-  const Tensor gate_up = gate_up_.Rows(rows);
   const Tensor hidden = hidden_.Rows(rows);
-  backend_.BeginStep(batch);
   backend_.Embed(*weights_.embedding, residual);
-  backend_.RmsNorm(residual, weights_.layers[0].attention_norm, eps, normed);
+  backend_.RmsNorm(residual, weights_.layers[0].attention_norm,
+                   static_cast<float>(shape_.rms_norm_eps), normed);
   for (int64_t l = 0; l < shape_.layers; ++l) {
     const LayerWeights& layer = weights_.layers[static_cast<size_t>(l)];
     Attention(l, rows);
-    RETURN_IF_ERROR(SumOverRanks(delta));
-    backend_.AddRmsNorm(residual, delta, layer.mlp_norm, eps, normed);
-    Multiply(normed, *layer.gate_up, layer.gate_up_bias, gate_up);
-    backend_.SiluMul(gate_up, hidden);
-    Multiply(hidden, *layer.down, layer.down_bias, delta);
-    RETURN_IF_ERROR(SumOverRanks(delta));
-    if (l + 1 == shape_.layers) break;
-    backend_.AddRmsNorm(residual, delta, weights_.layers[static_cast<size_t>(l + 1)].attention_norm,
-                        eps, normed);
+    RETURN_IF_ERROR(AddToResidual(rows, layer.mlp_norm));
+    {
+      const Stopwatch watch(times_.dense);
+      backend_.GatedMatMul(normed, *layer.gate_up, layer.gate_up_bias, gate_up_.Rows(rows), hidden);
+    }
+    Multiply(hidden, *layer.down, layer.down_bias, delta_.Rows(rows));
+    const bool last = l + 1 == shape_.layers;
+    RETURN_IF_ERROR(
+        AddToResidual(rows, last ? std::span<const float>()
+                                 : weights_.layers[static_cast<size_t>(l + 1)].attention_norm));
   }
-  backend_.Add(residual, delta);
   return absl::OkStatus();
+}
+
+// residual += delta of all ranks; normed := the residual's norm, if one follows.
+absl::Status Transformer::AddToResidual(int64_t rows, std::span<const float> next_norm) {
+  absl::Duration alone;  // without peers this is no collective
+  const Stopwatch watch(shard_.ranks > 1 ? times_.collective : alone);
+  const Tensor residual = residual_.Rows(rows);
+  const Tensor delta = delta_.Rows(rows);
+  if (next_norm.empty()) return backend_.SumAdd(residual, delta);
+  return backend_.SumAddRmsNorm(residual, delta, next_norm, static_cast<float>(shape_.rms_norm_eps),
+                                normed_.Rows(rows));
 }
 
 // delta := this rank's heads' part of the attention block of `normed`.
@@ -124,54 +134,20 @@ void Transformer::Attention(int64_t l, int64_t rows) {
   }
   {
     const Stopwatch watch(times_.attention);
-    // Queries and keys lie side by side.
-    backend_.Rope(qkv, 0, heads + layer.kv_heads, weights_.inv_freq);
-    backend_.AttendAndAppend(l, qkv, heads, attended);
+    backend_.AttendAndAppend(l, qkv, weights_.inv_freq, heads, attended);
   }
   Multiply(attended, *layer.output, layer.output_bias, delta_.Rows(rows));
 }
 
-absl::StatusOr<std::span<const float>> Transformer::Logits(std::span<const int32_t> rows,
-                                                           Collective& collective) {
-  const std::span<const float> values = OwnLogits(rows);
-  if (shard_.ranks == 1) return values;
-  return GatherVocab(values, static_cast<int64_t>(rows.size()), collective);
-}
-
-std::span<const float> Transformer::OwnLogits(std::span<const int32_t> rows) {
-  const int64_t count = static_cast<int64_t>(rows.size());
-  CHECK_LE(count, kLogitRowsMax);
+Tensor Transformer::Logits(int64_t begin, int64_t count) {
+  CHECK_LE(count, logits_.rows);
   const Tensor picked = picked_.Rows(count);
   const Tensor normed = picked_normed_.Rows(count);
   const Tensor logits = View(logits_, count, shard_.own_vocab().size());
-  backend_.GatherRows(residual_, rows, picked);
+  backend_.GatherOutputs(residual_, begin, picked);
   backend_.RmsNorm(picked, weights_.final_norm, static_cast<float>(shape_.rms_norm_eps), normed);
   Multiply(normed, weights_.output_head(), {}, logits);
-  return backend_.Read(logits);
-}
-
-// Every rank has all rows of its part of the vocabulary; rank 0 makes whole rows of them.
-absl::StatusOr<std::span<const float>> Transformer::GatherVocab(std::span<const float> logits,
-                                                                int64_t rows,
-                                                                Collective& collective) {
-  const Stopwatch watch(times_.collective);
-  std::vector<int64_t> counts;
-  for (const Span& part : shard_.vocab) counts.push_back(rows * part.size());
-  RETURN_IF_ERROR(collective.GatherToRoot(logits, counts, gathered_));
-  if (shard_.rank != 0) return std::span<const float>();
-  const float* from = gathered_.data();
-  for (const Span& part : shard_.vocab) {
-    for (int64_t row = 0; row < rows; ++row, from += part.size()) {
-      std::copy_n(from, part.size(), whole_.data() + row * shape_.vocab + part.begin);
-    }
-  }
-  return std::span<const float>(whole_).first(static_cast<size_t>(rows * shape_.vocab));
-}
-
-absl::Status Transformer::SumOverRanks(Tensor values) {
-  if (shard_.ranks == 1) return absl::OkStatus();
-  const Stopwatch watch(times_.collective);
-  return backend_.AllReduceSum(values);
+  return logits;
 }
 
 void Transformer::Multiply(Tensor x, const PackedMatrix& w, std::span<const float> bias,

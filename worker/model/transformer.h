@@ -6,14 +6,12 @@
 #include <cstdint>
 #include <memory>
 #include <span>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/model_shape.h"
 #include "base/step.h"
 #include "worker/backend.h"
-#include "worker/collective/collective.h"
 #include "worker/model/shard.h"
 #include "worker/model/weights.h"
 
@@ -21,8 +19,8 @@ namespace headgate {
 
 class Transformer {
  public:
-  // Rows whose logits are computed at a time: bounds their memory at logit_rows_max * vocab floats.
-  static constexpr int64_t kLogitRowsMax = 32;
+  // Rows whose logits are computed at a time: bounds their memory.
+  static constexpr int64_t kLogitRowsMax = 128;
 
   // Allocates the activations of step_tokens_max rows once. `backend` must outlive the result.
   // RESOURCE_EXHAUSTED when they do not fit.
@@ -32,17 +30,13 @@ class Transformer {
                                                              Backend& backend);
 
   // Runs all layers; writes the batch's keys and values to the backend's pages. The hidden states
-  // stay inside for Logits. REQUIRES: batch.rows() in [1, step_tokens_max]. Errors: the
-  // collective's that the backend is connected to.
+  // stay inside for Logits. `batch` must live until the last Logits. REQUIRES: batch.rows() in
+  // [1, step_tokens_max]. Errors: the collective's that the backend is connected to.
   absl::Status Forward(const Batch& batch);
 
-  // Logits of some rows of the last batch: on rank 0 [rows.size(), vocab], valid until the next
-  // call; empty on the others. All ranks call it. REQUIRES: at most kLogitRowsMax rows.
-  absl::StatusOr<std::span<const float>> Logits(std::span<const int32_t> rows,
-                                                Collective& collective);
-
-  // This rank's part of the same, [rows.size(), own vocabulary]; no other rank is needed.
-  std::span<const float> OwnLogits(std::span<const int32_t> rows);
+  // This rank's part of the logits of the last batch's outputs [begin, begin + count): [count, own
+  // vocabulary], valid until the next call. REQUIRES: count <= kLogitRowsMax.
+  Tensor Logits(int64_t begin, int64_t count);
 
   // Where the time went since the last TakeTimes: attention, dense and collective are set.
   StepTimes TakeTimes();
@@ -51,10 +45,9 @@ class Transformer {
   Transformer(const ModelShape& shape, RankShard shard, ModelWeights weights, Backend& backend);
 
   absl::Status Allocate(int64_t step_tokens_max);
+  absl::Status Layers(int64_t rows);
   void Attention(int64_t layer, int64_t rows);
-  absl::Status SumOverRanks(Tensor values);
-  absl::StatusOr<std::span<const float>> GatherVocab(std::span<const float> logits, int64_t rows,
-                                                     Collective& collective);
+  absl::Status AddToResidual(int64_t rows, std::span<const float> next_norm);
   void Multiply(Tensor x, const PackedMatrix& w, std::span<const float> bias, Tensor out);
 
   const ModelShape shape_;
@@ -73,11 +66,9 @@ class Transformer {
   Tensor hidden_;  // [M, I]
 
   // kLogitRowsMax rows each.
-  Tensor picked_;                // [rows, H]
-  Tensor picked_normed_;         // [rows, H]
-  Tensor logits_;                // [rows, own vocab]
-  std::vector<float> gathered_;  // rank 0 of several: the ranks' blocks back to back
-  std::vector<float> whole_;     // rank 0 of several: [rows, vocab]
+  Tensor picked_;         // [rows, H]
+  Tensor picked_normed_;  // [rows, H]
+  Tensor logits_;         // [rows, own vocab]
 };
 
 }  // namespace headgate

@@ -15,6 +15,8 @@ namespace headgate {
 namespace {
 
 constexpr absl::Duration kIdleCheck = absl::Milliseconds(500);
+// How often a running step is looked at: a device tells nobody that it is done.
+constexpr absl::Duration kStepCheck = absl::Microseconds(50);
 
 RankReady MakeReady(Epoch epoch, const RankProfile& profile) {
   return {.epoch = epoch,
@@ -32,12 +34,19 @@ StepLoop::StepLoop(StepLoopOptions options, std::shared_ptr<StepInbox> inbox)
 
 void StepLoop::Run() {
   while (!ended_) {
-    std::optional<StepEvent> event = inbox_->Pop(kIdleCheck);
+    const bool in_flight = worker_ != nullptr && worker_->in_flight() > 0;
+    if (in_flight) {
+      const absl::StatusOr<bool> ready = worker_->Ready();
+      if (!ready.ok()) EndEpoch(ready.status());
+      if (ready.ok() && *ready) Finish();
+      if (!ready.ok() || *ready) continue;
+    }
+    std::optional<StepEvent> event = inbox_->Pop(in_flight ? kStepCheck : kIdleCheck);
     if (event.has_value()) {
       std::visit([this](auto&& any) { Handle(std::move(any)); }, *std::move(event));
     } else if (inbox_->closed()) {
       return;
-    } else {
+    } else if (!in_flight) {
       HandleIdle();
     }
   }
@@ -127,22 +136,29 @@ absl::StatusOr<std::unique_ptr<Collective>> StepLoop::MeetPeers(const EpochOpene
 
 void StepLoop::Handle(PlanArrived event) {
   if (event.stream != stream_ || stream_->closed()) return;
-  busy_since_ns_ = absl::GetCurrentTimeNanos();
-  absl::StatusOr<StepResult> result = worker_->Step(event.plan);
-  busy_since_ns_ = 0;
+  while (worker_->in_flight() == Worker::kStepsInFlightMax) Finish();
+  if (event.stream != stream_) return;  // that step failed
+  if (worker_->in_flight() == 0) busy_since_ns_ = absl::GetCurrentTimeNanos();
   checked_ = false;
-  if (result.ok()) {
-    ++steps_;
-    stream_->SendResult(*std::move(result));
-    return;
-  }
-  stream_->End(result.status());
+  const absl::Status submitted = worker_->Submit(event.plan);
+  if (!submitted.ok()) EndEpoch(submitted);
+}
+
+void StepLoop::Finish() {
+  absl::StatusOr<StepResult> result = worker_->Await();
+  busy_since_ns_ = worker_->in_flight() == 0 ? 0 : absl::GetCurrentTimeNanos();
+  if (!result.ok()) return EndEpoch(result.status());
+  ++steps_;
+  stream_->SendResult(*std::move(result));
+}
+
+void StepLoop::EndEpoch(const absl::Status& why) {
+  stream_->End(why);
   Leave();
-  if (absl::IsUnavailable(result.status())) {
-    Fail(result.status());
+  if (absl::IsUnavailable(why)) {
+    Fail(why);
   } else {
-    spdlog::error("worker: epoch {} ends: {}", newest_epoch_,
-                  std::string(result.status().message()));
+    spdlog::error("worker: epoch {} ends: {}", newest_epoch_, std::string(why.message()));
   }
 }
 
@@ -163,6 +179,7 @@ void StepLoop::HandleIdle() {
 // All sequences go; the next Init begins anew.
 void StepLoop::Leave() {
   worker_->EndEpoch();
+  busy_since_ns_ = 0;
   stream_ = nullptr;
   in_epoch_ = false;
 }

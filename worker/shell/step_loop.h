@@ -1,5 +1,6 @@
 // The worker's step thread: loads the model at the first Init, meets the other ranks of each epoch,
-// and runs the plans of the newest epoch's stream, one after the other. Owns the Worker.
+// and submits the plans of the newest epoch's stream as they come, so that a device has the next
+// step before it ends the last. Owns the Worker.
 //
 // Run() belongs to one thread; Progress() may be called from any.
 #pragma once
@@ -31,7 +32,7 @@ struct StepLoopOptions {
 
 struct WorkerProgress {
   uint64_t steps = 0;     // done since the process began
-  absl::Duration busy;    // age of the step that runs now; zero = idle
+  absl::Duration busy;    // how long the oldest step in flight has run; zero = idle
   bool loaded = false;    // the model is in memory
   bool in_epoch = false;  // a scheduler's stream is being served
 };
@@ -50,6 +51,11 @@ class StepLoop {
   void Handle(PlanArrived event);
   void Handle(EpochClosed event);
   void HandleIdle();
+
+  // Waits for the oldest step in flight and sends its result.
+  void Finish();
+  // The epoch ends with an error of the worker.
+  void EndEpoch(const absl::Status& why);
 
   // What Init asks for: worker loaded, ranks met. The stream hears how far it is.
   absl::Status Open(const EpochOpened& event);

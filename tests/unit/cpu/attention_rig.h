@@ -65,8 +65,8 @@ class AttentionRig {
     ASSERT_TRUE(store_->BeginStep(chunks).ok());
     std::vector<float> out(static_cast<size_t>(batch.rows() * out_cols()));
     backend_->BeginStep(batch);
-    backend_->AttendAndAppend(1, {qkv.data(), DType::kF32, batch.rows(), qkv_cols()}, spec_.heads,
-                              {out.data(), DType::kF32, batch.rows(), out_cols()});
+    backend_->AttendAndAppend(1, {qkv.data(), DType::kF32, batch.rows(), qkv_cols()}, {},
+                              spec_.heads, {out.data(), DType::kF32, batch.rows(), out_cols()});
     store_->Commit();
     const float* from = out.data();
     for (const Part& part : parts) {

@@ -52,7 +52,7 @@ inline HostMatrix MatrixOf(const std::vector<float>& values, int64_t rows, int64
 }
 
 inline Batch BatchOf(std::vector<TokenId> tokens, std::vector<int32_t> positions = {}) {
-  return {std::move(tokens), std::move(positions), {}};
+  return {std::move(tokens), std::move(positions), {}, {}};
 }
 
 // Weights as the backend holds them, by embedding every row.

@@ -2,6 +2,8 @@
 #include <cmath>
 
 #include "tests/unit/cpu/cpu_test_data.h"
+#include "worker/cpu/kernel_table.h"
+#include "worker/cpu/rope_table.h"
 
 namespace headgate {
 namespace {
@@ -9,7 +11,7 @@ namespace {
 class RowOpsTest : public testing::TestWithParam<IsaLevel> {};
 INSTANTIATE_TEST_SUITE_P(Levels, RowOpsTest, testing::ValuesIn(LevelsHere()), LevelName);
 
-TEST_P(RowOpsTest, RmsNormAndAddRmsNorm) {
+TEST_P(RowOpsTest, RmsNormAndSumAddRmsNorm) {
   const auto backend = NewBackend(GetParam());
   for (int64_t cols : {1, 8, 15, 64, 100, 576}) {
     for (int64_t rows : {0, 1, 3, 40}) {
@@ -23,7 +25,8 @@ TEST_P(RowOpsTest, RmsNormAndAddRmsNorm) {
       };
       for (bool add : {false, true}) {
         if (add) {
-          backend->AddRmsNorm(tensor(x), tensor(delta), weight, 1e-5f, tensor(out));
+          EXPECT_TRUE(
+              backend->SumAddRmsNorm(tensor(x), tensor(delta), weight, 1e-5f, tensor(out)).ok());
         } else {
           backend->RmsNorm(tensor(x), weight, 1e-5f, tensor(out));
         }
@@ -67,62 +70,57 @@ TEST_P(RowOpsTest, HeadNormTouchesItsColumnsOnly) {
 }
 
 TEST_P(RowOpsTest, RopeRotatesHalves) {
-  const auto backend = NewBackend(GetParam());
+  const KernelTable kernels = KernelsFor(GetParam());
+  ThreadPool pool(2);
+  RopeTable table;
   for (int64_t half : {4, 32, 48}) {
     std::vector<float> inv_freq;
     for (int64_t i = 0; i < half; ++i) {
       inv_freq.push_back(std::pow(1e4f, -static_cast<float>(i) / static_cast<float>(half)));
     }
     const std::vector<int32_t> positions = {0, 1, 77, 8191};
-    const Batch batch = BatchOf({}, positions);
-    backend->BeginStep(batch);
-    const int64_t cols = 3 + 2 * half * 2;
-    auto x = RandomFloats(static_cast<size_t>(4 * cols), 1);
+    table.Fill(positions, inv_freq, pool);
+    auto x = RandomFloats(static_cast<size_t>(4 * (2 * half + 1)), 1);
     const auto before = x;
-    backend->Rope(View(x, 4), 3, 2, inv_freq);
     for (int64_t r = 0; r < 4; ++r) {
-      for (int64_t c = 0; c < 3; ++c) EXPECT_EQ(x[r * cols + c], before[r * cols + c]);
-      for (int64_t h = 0; h < 2; ++h) {
-        for (int64_t i = 0; i < half; ++i) {
-          const float turn = static_cast<float>(positions[r]) * inv_freq[i];
-          const double angle = turn;
-          const int64_t at = r * cols + 3 + h * half * 2 + i;
-          const double a = before[at], b = before[at + half];
-          EXPECT_NEAR(x[at], a * std::cos(angle) - b * std::sin(angle), 2e-6);
-          EXPECT_NEAR(x[at + half], b * std::cos(angle) + a * std::sin(angle), 2e-6);
-        }
+      const int64_t head = r * (2 * half + 1);
+      kernels.rope(x.data() + head, table.cosine(r), table.sine(r), half);
+      for (int64_t i = 0; i < half; ++i) {
+        const float turn = static_cast<float>(positions[r]) * inv_freq[i];
+        const double angle = turn;
+        const double a = before[head + i], b = before[head + i + half];
+        EXPECT_NEAR(x[head + i], a * std::cos(angle) - b * std::sin(angle), 2e-6);
+        EXPECT_NEAR(x[head + i + half], b * std::cos(angle) + a * std::sin(angle), 2e-6);
       }
+      EXPECT_EQ(x[head + 2 * half], before[head + 2 * half]);  // beside the head
     }
   }
 }
 
-TEST_P(RowOpsTest, RopeFollowsItsArguments) {
-  const auto backend = NewBackend(GetParam());
-  const auto start = RandomFloats(8, 1);
-  std::vector<float> freq = {1.0f, 0.1f, 0.2f, 0.3f}, other = {1.0f, 0.1f, 0.2f, 0.4f};
-  auto x = start, y = start, z = start;
-  const Batch at_5 = BatchOf({}, {5}), at_6 = BatchOf({}, {6});
-  backend->BeginStep(at_5);
-  backend->Rope(View(x, 1), 0, 1, freq);
-  backend->BeginStep(at_6);
-  backend->Rope(View(y, 1), 0, 1, freq);
-  backend->Rope(View(z, 1), 0, 1, other);
+TEST(RopeTableTest, FollowsItsArguments) {
+  ThreadPool pool(1);
+  RopeTable table;
+  const auto filled = [&](int32_t position, float last) {
+    table.Fill(std::vector<int32_t>{position}, std::vector<float>{1.0f, 0.1f, 0.2f, last}, pool);
+    return std::vector<float>(table.cosine(0), table.cosine(0) + 8);
+  };
+  const auto x = filled(5, 0.3f), y = filled(6, 0.3f), z = filled(6, 0.4f);
   EXPECT_FALSE(SameBits(x, y));
   EXPECT_FALSE(SameBits(y, z));
 }
 
 TEST_P(RowOpsTest, SiluMul) {
-  const auto backend = NewBackend(GetParam());
+  const KernelTable kernels = KernelsFor(GetParam());
   for (int64_t cols : {1, 17, 172, 1536}) {
-    auto x = RandomFloats(static_cast<size_t>(3 * 2 * cols), 1, 8.0f);
-    x[0] = -200.0f;
-    x[static_cast<size_t>(2 * cols)] = 200.0f;
-    std::vector<float> out(static_cast<size_t>(3 * cols));
-    backend->SiluMul(View(x, 3), View(out, 3));
-    for (int64_t i = 0; i < 3 * cols; ++i) {
-      const double gate = x[i / cols * 2 * cols + i % cols];
-      const double up = x[i / cols * 2 * cols + cols + i % cols];
-      const double expected = gate / (1.0 + std::exp(-gate)) * up;
+    auto gate = RandomFloats(static_cast<size_t>(cols), 1, 8.0f);
+    const auto up = RandomFloats(static_cast<size_t>(cols), 2, 8.0f);
+    gate.front() = -200.0f;
+    gate.back() = 200.0f;
+    std::vector<float> out(gate.size());
+    kernels.silu_mul(gate.data(), up.data(), out.data(), cols);
+    for (size_t i = 0; i < gate.size(); ++i) {
+      const double x = gate[i];
+      const double expected = x / (1.0 + std::exp(-x)) * up[i];
       EXPECT_NEAR(out[i], expected, 1e-6 * std::abs(expected) + 1e-30);
     }
   }
@@ -133,10 +131,13 @@ TEST_P(RowOpsTest, AddAndGather) {
   auto x = RandomFloats(5 * 37, 1);
   auto delta = RandomFloats(5 * 37, 2);
   const auto before = x;
-  backend->Add(View(x, 5), View(delta, 5));
+  Batch batch = BatchOf({}, {0, 1, 2, 3, 4});
+  batch.outputs = {3, 4, 0, 4};
+  backend->BeginStep(batch);
+  EXPECT_TRUE(backend->SumAdd(View(x, 5), View(delta, 5)).ok());
   for (size_t i = 0; i < x.size(); ++i) EXPECT_EQ(x[i], before[i] + delta[i]);
   std::vector<float> out(3 * 37);
-  backend->GatherRows(View(x, 5), std::vector<int32_t>{4, 0, 4}, View(out, 3));
+  backend->GatherOutputs(View(x, 5), 1, View(out, 3));
   for (size_t i = 0; i < 37; ++i) {
     EXPECT_EQ(out[i], x[4 * 37 + i]);
     EXPECT_EQ(out[37 + i], x[i]);
@@ -153,8 +154,8 @@ TEST_P(RowOpsTest, SameBitsAsScalar) {
   backend->RmsNorm(View(x, 6), weight, 1e-5f, View(a, 6));
   scalar->RmsNorm(View(x, 6), weight, 1e-5f, View(b, 6));
   EXPECT_TRUE(SameBits(a, b));
-  backend->SiluMul(View(x, 6), View(c, 6));
-  scalar->SiluMul(View(x, 6), View(d, 6));
+  KernelsFor(GetParam()).silu_mul(x.data(), x.data() + 600, c.data(), 600);
+  KernelsFor(IsaLevel::kScalar).silu_mul(x.data(), x.data() + 600, d.data(), 600);
   EXPECT_TRUE(SameBits(c, d));
 }
 

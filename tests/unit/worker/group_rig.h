@@ -64,7 +64,10 @@ class GroupRig {
     plan.epoch = epoch_;
     plan.step = ++step_;
     std::vector<absl::StatusOr<StepResult>> results(workers_.size());
-    ForRanks([&](size_t r) { results[r] = workers_[r]->Step(plan); });
+    ForRanks([&](size_t r) {
+      const absl::Status submitted = workers_[r]->Submit(plan);
+      results[r] = submitted.ok() ? workers_[r]->Await() : submitted;
+    });
     std::vector<StepResult> ok;
     for (auto& result : results) {
       if (!result.ok()) {

@@ -27,61 +27,29 @@ TEST(SequenceTableTest, BatchFeedsTheTokenSampledLast) {
   table.Add({1, {}, 0, 2});
   table.Add({2, {}, 0, 3});
   table.Advance({1, 0, {7, 8}, true, {}});
-  table.AddSampled(1, 42);
   StepPlan plan;
   plan.chunks.push_back({1, 2, {}, true, {}});
   plan.chunks.push_back({2, 0, {3, 4, 5}, false, {}});
   ASSERT_TRUE(table.Check(plan).ok());
-  const Batch batch = table.BuildBatch(plan);
-  EXPECT_EQ(batch.tokens, (std::vector<TokenId>{42, 3, 4, 5}));
+  const Batch batch = SequenceTable::BuildBatch(plan);
+  EXPECT_EQ(batch.tokens, (std::vector<TokenId>{kLastSampled, 3, 4, 5}));
   EXPECT_EQ(batch.positions, (std::vector<int32_t>{2, 0, 1, 2}));
   EXPECT_EQ(batch.sequences[1].offset, 1);
   EXPECT_EQ(batch.sequences[1].length, 3);
 }
 
-// Prompt, replayed output and sampled tokens are each counted once and as what they are.
 TEST(SequenceTableTest, ASampledTokenIsFedOnce) {
   SequenceTable table(kLimits);
-  table.Add({1, {.repetition_penalty = 1.5f}, 0, 2});
+  table.Add({1, {}, 4, 2});
   table.Advance({1, 0, {7, 8}, true, {}});
-  table.AddSampled(1, 42);
+  EXPECT_EQ(table.Find(1)->next_token_index, 5);
   StepPlan plan;
   plan.chunks.push_back({1, 2, {}, false, {}});
   EXPECT_TRUE(table.Check(plan).ok());
   table.Advance(plan.chunks.front());
+  EXPECT_EQ(table.Find(1)->next_token_index, 5);
   plan.chunks.front().position = 3;
   EXPECT_EQ(table.Check(plan).code(), absl::StatusCode::kFailedPrecondition);
-}
-
-TEST(SequenceTableTest, HistoryCountsEveryTokenOnce) {
-  SequenceTable table(kLimits);
-  const SamplingParams params{.frequency_penalty = 1.0f};
-  table.Add({1, params, 1, 2});
-  table.Advance({1, 0, {7, 8}, false, {}});  // prompt
-  table.Advance({1, 2, {9}, true, {}});      // replayed output
-  table.AddSampled(1, 9);
-  table.Advance({1, 3, {}, true, {}});  // the sampled 9 is fed
-  table.AddSampled(1, 10);
-  std::vector<float> logits(100, 0.0f);
-  table.at(1).history->Penalise(params, logits);
-  EXPECT_EQ(logits[7], 0.0f);
-  EXPECT_EQ(logits[9], -2.0f);
-  EXPECT_EQ(logits[10], -1.0f);
-  EXPECT_EQ(table.at(1).next_token_index, 3);
-}
-
-TEST(SequenceTableTest, AFailedSequenceStaysDecodable) {
-  SequenceTable table(kLimits);
-  table.Add({1, {}, 0, 1});
-  table.Advance({1, 0, {7}, true, {}});
-  table.AddSampled(1, std::nullopt);
-  EXPECT_TRUE(table.at(1).failed);
-  StepPlan plan;
-  plan.chunks.push_back({1, 1, {}, true, {}});
-  ASSERT_TRUE(table.Check(plan).ok());
-  EXPECT_EQ(table.BuildBatch(plan).tokens.size(), 1u);
-  table.AddSampled(1, 5);
-  EXPECT_TRUE(table.at(1).failed);
 }
 
 TEST(SequenceTableTest, NegativeNumbersAndOverflowAreRefused) {

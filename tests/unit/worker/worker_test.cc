@@ -81,15 +81,15 @@ TEST(WorkerTest, StepsAndEpochsMustFollow) {
   StepPlan plan = StartPlan(1, {1});
   plan.epoch = 1;
   plan.step = 2;
-  EXPECT_EQ(worker.Step(plan).status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(worker.Submit(plan).code(), absl::StatusCode::kFailedPrecondition);
   plan.epoch = 2;
   plan.step = 1;
-  EXPECT_EQ(worker.Step(plan).status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(worker.Submit(plan).code(), absl::StatusCode::kFailedPrecondition);
   plan.epoch = 1;
-  EXPECT_TRUE(worker.Step(plan).ok());
+  EXPECT_TRUE(worker.Submit(plan).ok());
   worker.EndEpoch();
   plan.step = 2;
-  EXPECT_EQ(worker.Step(plan).status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(worker.Submit(plan).code(), absl::StatusCode::kFailedPrecondition);
 }
 
 TEST(WorkerTest, RunningOutOfPagesIsRefusedAndANewEpochBeginsEmpty) {
@@ -252,6 +252,34 @@ TEST(WorkerTest, RanksWithOtherOptionsDoNotStart) {
   EXPECT_EQ(statuses[1].code(), absl::StatusCode::kFailedPrecondition);
 }
 
+// The tokens of a step feed the next one before anybody has seen them.
+TEST(WorkerTest, TheNextStepIsSubmittedBeforeTheLastIsAwaited) {
+  auto rig = MakeRig(StoryOptions());
+  const std::vector<TokenId> prompt = {1, 403, 407};
+  const auto alone = rig->Generate(1, prompt, 6, 8);
+  ASSERT_TRUE(alone.ok()) << alone.status();
+  ASSERT_TRUE(rig->BeginEpoch(2).ok());
+  Worker& worker = rig->worker();
+  StepPlan plan = StartPlan(7, prompt);
+  plan.epoch = 2;
+  std::vector<TokenId> tokens;
+  for (StepId step = 1; step <= 6; ++step) {
+    plan.step = step;
+    ASSERT_TRUE(worker.Submit(plan).ok());
+    if (worker.in_flight() == Worker::kStepsInFlightMax) {
+      tokens.push_back(worker.Await().value().sequences.front().token);
+    }
+    plan = StepPlan();
+    plan.epoch = 2;
+    plan.chunks.push_back({7, 2 + static_cast<int64_t>(step), {}, true, {}});
+  }
+  const StepResult last = worker.Await().value();
+  EXPECT_EQ(last.step, 6u);
+  tokens.push_back(last.sequences.front().token);
+  EXPECT_EQ(tokens, Tokens(*alone));
+  EXPECT_EQ(worker.in_flight(), 0u);
+}
+
 TEST(WorkerTest, LostPeerIsUnavailable) {
   WorkerOptions options = StoryOptions();
   options.ranks = 2;
@@ -269,7 +297,7 @@ TEST(WorkerTest, LostPeerIsUnavailable) {
   StepPlan plan = StartPlan(1, {1, 2});
   plan.epoch = 1;
   plan.step = 1;
-  EXPECT_EQ((*worker)->Step(plan).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ((*worker)->Submit(plan).code(), absl::StatusCode::kUnavailable);
   EXPECT_TRUE((*worker)->CheckPages().ok());
 }
 
