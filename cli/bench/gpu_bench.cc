@@ -1,5 +1,6 @@
 #include "cli/bench/gpu_bench.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <iostream>
 #include <memory>
@@ -13,7 +14,9 @@
 #include "base/status_macros.h"
 #include "worker/cuda/bench/attention_bench.h"
 #include "worker/cuda/bench/copy_bench.h"
+#include "worker/cuda/bench/forked_ranks.h"
 #include "worker/cuda/bench/matmul_bench.h"
+#include "worker/cuda/bench/peer_bench.h"
 #include "worker/cuda/bench/prefill_bench.h"
 
 namespace headgate {
@@ -170,6 +173,38 @@ absl::Status RunMatMul(bool json) {
   return absl::OkStatus();
 }
 
+// Of one of the ranks; rank 0 reports.
+absl::Status MeasureAllReduce(Collective& peers, bool json) {
+  constexpr int64_t kCols = 4096;
+  constexpr int64_t kRowsMax = 4096;
+  Report report(json);
+  ASSIGN_OR_RETURN(const std::unique_ptr<PeerBench> bench,
+                   PeerBench::Create(peers, kRowsMax, kCols));
+  for (int64_t rows = 1; rows <= kRowsMax; rows *= 2) {
+    ASSIGN_OR_RETURN(const PeerSumTimes times, bench->Measure(rows));
+    if (peers.rank() != 0) continue;
+    report.Add(
+        absl::StrFormat("%5d KB  fused %7.2f  plain %7.2f  NCCL %7.2f  NCCL and norm %7.2f us",
+                        rows * kCols * 2 / kK, times.fused_us, times.plain_us, times.nccl_us,
+                        times.nccl_norm_us),
+        {{"ranks", peers.size()},
+         {"bytes", rows * kCols * 2},
+         {"fused_us", times.fused_us},
+         {"plain_us", times.plain_us},
+         {"nccl_us", times.nccl_us},
+         {"nccl_norm_us", times.nccl_norm_us}});
+  }
+  if (peers.rank() == 0) report.Finish();
+  return absl::OkStatus();
+}
+
+absl::Status RunAllReduce(bool json) {
+  const int gpus = std::min(CountGpus(), kPeersMax);
+  if (gpus < 2) return absl::UnavailableError("bench: sums over ranks need two GPUs or more");
+  return RunForked(gpus, absl::Minutes(5),
+                   [json](Collective& peers) { return MeasureAllReduce(peers, json); });
+}
+
 void AddBench(CLI::App& bench, Run& run, const char* name, const char* what,
               absl::Status (*measure)(bool json)) {
   auto json = std::make_shared<bool>(false);
@@ -187,6 +222,8 @@ void AddGpuBenches(CLI::App& bench, Run& run) {
   AddBench(bench, run, "prefill", "Prefill attention from pages", RunPrefill);
   AddBench(bench, run, "matmul", "A decode step's matrix products, against reading the weights",
            RunMatMul);
+  AddBench(bench, run, "allreduce", "Sums over all GPUs of a decode step's rows, beside NCCL's",
+           RunAllReduce);
 }
 
 }  // namespace headgate

@@ -36,11 +36,16 @@ absl::StatusOr<Graph> Capture(const std::function<void(cudaStream_t)>& work, cud
 }  // namespace
 
 absl::StatusOr<double> MedianReplayUs(const std::function<void(cudaStream_t)>& work, int replays) {
-  cudaStream_t raw_stream = nullptr;
-  RETURN_IF_ERROR(CudaStatus(cudaStreamCreateWithFlags(&raw_stream, cudaStreamNonBlocking),
-                             "creating a stream"));
-  const Stream stream(raw_stream);
-  ASSIGN_OR_RETURN(const Graph graph, Capture(work, stream.get()));
+  cudaStream_t stream = nullptr;
+  RETURN_IF_ERROR(
+      CudaStatus(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "creating a stream"));
+  const Stream owned(stream);
+  return MedianReplayUs(work, replays, stream);
+}
+
+absl::StatusOr<double> MedianReplayUs(const std::function<void(cudaStream_t)>& work, int replays,
+                                      cudaStream_t stream) {
+  ASSIGN_OR_RETURN(const Graph graph, Capture(work, stream));
   cudaGraphExec_t raw_run = nullptr;
   RETURN_IF_ERROR(
       CudaStatus(cudaGraphInstantiate(&raw_run, graph.get(), 0), "instantiating a graph"));
@@ -53,10 +58,10 @@ absl::StatusOr<double> MedianReplayUs(const std::function<void(cudaStream_t)>& w
 
   std::vector<float> times_ms;
   for (int i = 0; i <= replays; ++i) {
-    cudaEventRecord(begin.get(), stream.get());
-    cudaGraphLaunch(run.get(), stream.get());
-    cudaEventRecord(end.get(), stream.get());
-    RETURN_IF_ERROR(CudaStatus(cudaStreamSynchronize(stream.get()), "replaying a graph"));
+    cudaEventRecord(begin.get(), stream);
+    cudaGraphLaunch(run.get(), stream);
+    cudaEventRecord(end.get(), stream);
+    RETURN_IF_ERROR(CudaStatus(cudaStreamSynchronize(stream), "replaying a graph"));
     float time_ms = 0.0f;
     RETURN_IF_ERROR(CudaStatus(cudaEventElapsedTime(&time_ms, begin.get(), end.get()), "timing"));
     if (i > 0) times_ms.push_back(time_ms);
