@@ -3,14 +3,11 @@
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/status_macros.h"
+#include "worker/model/named_shape.h"
 
 namespace headgate {
-
-std::string FolderName(const std::string& path) {
-  std::filesystem::path folder(path);
-  if (!folder.has_filename()) folder = folder.parent_path();
-  return folder.filename().string();
-}
 
 void LogFlags::Add(CLI::App& app) {
   app.add_option("--log-level", level, "trace, debug, info, warn, error or off")
@@ -19,9 +16,40 @@ void LogFlags::Add(CLI::App& app) {
 
 std::vector<std::string> LogFlags::ToArgs() const { return {absl::StrCat("--log-level=", level)}; }
 
+void ModelFlags::Add(CLI::App& app) {
+  CLI::Option* folder = app.add_option(
+      "--model", model, "model folder (Hugging Face layout: config.json, *.safetensors)");
+  app.add_option("--shape", shape,
+                 absl::StrCat("instead of --model, for measurements: random weights of this shape "
+                              "(",
+                              absl::StrJoin(ShapeNames(), ", "),
+                              "); no files, prompts as token ids, answers without meaning"))
+      ->excludes(folder);
+}
+
+std::vector<std::string> ModelFlags::ToArgs() const {
+  return {shape.empty() ? absl::StrCat("--model=", model) : absl::StrCat("--shape=", shape)};
+}
+
+absl::StatusOr<ModelSource> ModelFlags::Source() const {
+  if (!shape.empty()) {
+    RETURN_IF_ERROR(NamedShape(shape).status());
+    return RandomModel{shape};
+  }
+  if (model.empty()) {
+    return absl::InvalidArgumentError(
+        "no model: give --model FOLDER, or --shape NAME for random weights");
+  }
+  if (!std::filesystem::is_directory(model)) {
+    return absl::NotFoundError(absl::StrCat("--model ", model,
+                                            ": no such folder; give one in the Hugging Face "
+                                            "layout, or convert a GGUF with tools/convert_gguf"));
+  }
+  return ModelFolder{model};
+}
+
 void WorkerFlags::Add(CLI::App& app) {
-  app.add_option("--model", model, "model folder (Hugging Face layout: config.json, *.safetensors)")
-      ->required();
+  model.Add(app);
   app.add_option("--policy", policy,
                  "DuoAttention pattern folder (full_attention_heads.tsv, config.json); "
                  "default: every head keeps everything");
@@ -44,12 +72,12 @@ void WorkerFlags::Add(CLI::App& app) {
   app.add_option(
          "--kv-memory-mib", kv_memory_mib,
          "memory for KV pages per rank, MiB; 0: what the device can spare (a quarter of the "
-         "machine's free memory, shared by the ranks, or 90 % of a GPU's) "
+         "machine's free memory, shared by the ranks, or all but 4 GiB of a GPU's) "
          "[1024 on the CPU, 0 on a GPU]")
       ->check(CLI::Range(int64_t{-1}, int64_t{1} << 24));
-  app.add_option("--step-tokens", step_tokens, "most tokens of one step")
-      ->check(CLI::Range(1, 1 << 20))
-      ->capture_default_str();
+  app.add_option("--step-tokens", step_tokens,
+                 "most tokens of one step [512 on the CPU, 8192 on a GPU]")
+      ->check(CLI::Range(1, 1 << 16));
   app.add_option("--threads", threads, "CPU threads per rank; 0: all cores, shared by the ranks")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
@@ -62,18 +90,19 @@ void WorkerFlags::Add(CLI::App& app) {
 }
 
 std::vector<std::string> WorkerFlags::ToArgs() const {
-  std::vector<std::string> args = {
-      absl::StrCat("--model=", model),
+  std::vector<std::string> args = model.ToArgs();
+  const std::vector<std::string> more = {
       absl::StrCat("--weights=", weights),
       absl::StrCat("--kv-dtype=", kv_dtype),
       absl::StrCat("--page-tokens=", page_tokens),
       absl::StrCat("--kv-pages=", kv_pages),
       absl::StrCat("--kv-memory-mib=", kv_memory_mib),
-      absl::StrCat("--step-tokens=", step_tokens),
+      absl::StrCat("--step-tokens=", StepTokens()),
       absl::StrCat("--threads=", threads),
       absl::StrCat("--isa=", isa),
       absl::StrCat("--device=", device),
   };
+  args.insert(args.end(), more.begin(), more.end());
   if (!policy.empty()) args.push_back(absl::StrCat("--policy=", policy));
   if (sparsity >= 0) args.push_back(absl::StrCat("--sparsity=", sparsity));
   return args;
@@ -86,8 +115,9 @@ void SchedulerFlags::Add(CLI::App& app) {
   app.add_option("--running-limit", running_limit, "most sequences that run at once, per group")
       ->check(CLI::Range(1, 100'000))
       ->capture_default_str();
-  app.add_option("--chunk-tokens", chunk_tokens, "most prompt tokens of one sequence in one step")
-      ->check(CLI::Range(1, 1 << 20))
+  app.add_option("--chunk-tokens", chunk_tokens,
+                 "most prompt tokens of one sequence in one step; 0: as many as the step takes")
+      ->check(CLI::Range(0, 1 << 20))
       ->capture_default_str();
   app.add_option("--watchdog-s", watchdog_s, "a step older than this (seconds) ends its group")
       ->check(CLI::Range(0.1, 3600.0))
@@ -107,7 +137,7 @@ void ServerFlags::Add(CLI::App& app) {
   app.add_option("--listen", listen, "where clients connect: host:port or unix:path")
       ->capture_default_str();
   app.add_option("--model-name", model_name,
-                 "name of the model for clients; default: its folder's");
+                 "name of the model for clients; default: its folder's or shape's");
   app.add_option("--streams-limit", streams_limit, "most live requests of one server")
       ->check(CLI::Range(1, 1'000'000))
       ->capture_default_str();

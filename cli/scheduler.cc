@@ -34,7 +34,8 @@ SchedulerServerOptions Options(const SchedulerRoleFlags& flags) {
   options.loop.scheduler.waiting_limit = flags.scheduler.waiting_limit;
   options.loop.scheduler.running_limit = flags.scheduler.running_limit;
   options.loop.scheduler.step_tokens = flags.step_tokens;
-  options.loop.scheduler.chunk_tokens = flags.scheduler.chunk_tokens;
+  options.loop.scheduler.chunk_tokens =
+      flags.scheduler.chunk_tokens > 0 ? flags.scheduler.chunk_tokens : flags.step_tokens;
   options.loop.group.rendezvous_dir = flags.rendezvous_dir;
   options.loop.group.watchdog = absl::Seconds(flags.scheduler.watchdog_s);
   for (const std::string& group : flags.groups) {

@@ -112,7 +112,7 @@ UnitSpec SchedulerUnit(const ServeFlags& flags, const std::string& self, const R
   process.argv.push_back(absl::StrCat("--listen=", run.Socket("scheduler")));
   process.argv.push_back(absl::StrCat("--metrics-listen=", metrics));
   process.argv.push_back(absl::StrCat("--rendezvous-dir=", run.path()));
-  process.argv.push_back(absl::StrCat("--step-tokens=", flags.worker.step_tokens));
+  process.argv.push_back(absl::StrCat("--step-tokens=", flags.worker.StepTokens()));
   process.argv.push_back(absl::StrCat("--model-name=", flags.server.model_name));
   for (int group = 0; group < flags.groups; ++group) {
     std::string ranks;
@@ -129,7 +129,7 @@ UnitSpec SchedulerUnit(const ServeFlags& flags, const std::string& self, const R
 UnitSpec ServerUnit(const ServeFlags& flags, const std::string& self, const RunDir& run) {
   ProcessSpec process{"server", {self, "server"}};
   process.argv.push_back(absl::StrCat("--scheduler=", run.Socket("scheduler")));
-  process.argv.push_back(absl::StrCat("--model=", flags.worker.model));
+  Append(process.argv, flags.worker.model.ToArgs());
   process.argv.push_back(absl::StrCat("--metrics-listen=", flags.metrics));
   Append(process.argv, flags.server.ToArgs());
   Append(process.argv, flags.log.ToArgs());
@@ -138,14 +138,9 @@ UnitSpec ServerUnit(const ServeFlags& flags, const std::string& self, const RunD
 
 absl::Status Serve(ServeFlags flags) {
   RETURN_IF_ERROR(StartLogging("serve", flags.log.level));
-  if (!fs::is_directory(flags.worker.model)) {
-    return absl::NotFoundError(
-        absl::StrCat("--model ", flags.worker.model,
-                     ": no such folder; give one in the Hugging Face layout, or "
-                     "convert a GGUF with tools/convert_gguf"));
-  }
+  ASSIGN_OR_RETURN(const ModelSource model, flags.worker.model.Source());
   RETURN_IF_ERROR(CheckMayBePlain(flags.server.listen, false));
-  if (flags.server.model_name.empty()) flags.server.model_name = FolderName(flags.worker.model);
+  if (flags.server.model_name.empty()) flags.server.model_name = DefaultName(model);
   if (flags.worker.threads == 0) {
     const int cores = static_cast<int>(std::thread::hardware_concurrency());
     flags.worker.threads = std::max(1, cores / (flags.ranks * flags.groups));
@@ -182,12 +177,13 @@ void AddServeCommand(CLI::App& app, Run& run) {
   auto flags = std::make_shared<ServeFlags>();
   CLI::App* serve = app.add_subcommand(
       "serve", "Serve a model on this machine: server, scheduler and workers, supervised");
-  serve->footer(
-      absl::StrCat("Examples:\n"
-                   "  headgate serve --model DIR --ranks 2 --kv-memory-mib 4096\n"
-                   "  headgate serve --model DIR --policy PATTERN_DIR --sparsity 0.5\n"
-                   "SIGTERM or Ctrl-C ends it: live answers have 4 s to finish.\n",
-                   kExitCodesHelp));
+  serve->footer(absl::StrCat(
+      "Examples:\n"
+      "  headgate serve --model DIR --ranks 2 --kv-memory-mib 4096\n"
+      "  headgate serve --model DIR --policy PATTERN_DIR --sparsity 0.5\n"
+      "  headgate serve --shape llama3-8b --device cuda    (to measure, see `bench serve`)\n"
+      "SIGTERM or Ctrl-C ends it: live answers have 4 s to finish.\n",
+      kExitCodesHelp));
   flags->worker.Add(*serve);
   serve->add_option("--ranks", flags->ranks, "workers that share the model (tensor parallelism)")
       ->check(CLI::Range(1, 64))

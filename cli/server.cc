@@ -1,8 +1,8 @@
 // `headgate server`: the process that clients talk to.
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <utility>
+#include <variant>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
@@ -16,7 +16,6 @@
 #include "server/inference_server.h"
 #include "server/template/model_template.h"
 #include "server/tokenizer/tokenizer.h"
-#include "worker/format/model_config.h"
 
 namespace headgate {
 namespace {
@@ -24,19 +23,20 @@ namespace {
 struct ServerRoleFlags {
   ServerFlags server;
   LogFlags log;
-  std::string model;
+  ModelFlags model;
   std::string scheduler;
   std::string metrics;
   double drain_s = 4.0;
   int status_fd = -1;
 };
 
-absl::StatusOr<InferenceServerOptions> Options(const ServerRoleFlags& flags) {
-  ASSIGN_OR_RETURN(const ModelShape shape, ReadModelConfig(flags.model));
+absl::StatusOr<InferenceServerOptions> Options(const ServerRoleFlags& flags,
+                                               const ModelSource& model) {
+  ASSIGN_OR_RETURN(const ModelShape shape, ReadShape(model));
   InferenceServerOptions options;
   options.listen = flags.server.listen;
   options.model.name =
-      flags.server.model_name.empty() ? FolderName(flags.model) : flags.server.model_name;
+      flags.server.model_name.empty() ? DefaultName(model) : flags.server.model_name;
   options.model.max_positions = shape.max_positions;
   options.model.vocab = shape.vocab;
   options.model.end_tokens = shape.eos;
@@ -49,10 +49,15 @@ absl::StatusOr<InferenceServerOptions> Options(const ServerRoleFlags& flags) {
 absl::Status RunServer(const ServerRoleFlags& flags) {
   BlockStopSignals();
   RETURN_IF_ERROR(StartLogging("server", flags.log.level));
-  ASSIGN_OR_RETURN(InferenceServerOptions options, Options(flags));
+  ASSIGN_OR_RETURN(const ModelSource model, flags.model.Source());
+  ASSIGN_OR_RETURN(InferenceServerOptions options, Options(flags, model));
   const std::string model_name = options.model.name;
-  ASSIGN_OR_RETURN(std::shared_ptr<const Tokenizer> tokenizer, Tokenizer::Load(flags.model));
-  ASSIGN_OR_RETURN(std::optional<ModelTemplate> chat_template, LoadChatTemplate(flags.model));
+  std::shared_ptr<const Tokenizer> tokenizer;  // none for random weights: token ids alone
+  std::optional<ModelTemplate> chat_template;
+  if (const auto* folder = std::get_if<ModelFolder>(&model)) {
+    ASSIGN_OR_RETURN(tokenizer, Tokenizer::Load(folder->path));
+    ASSIGN_OR_RETURN(chat_template, LoadChatTemplate(folder->path));
+  }
   auto started = InferenceServer::Start(std::move(options), tokenizer, std::move(chat_template));
   // An address in use is the operator's to mend: relaunching cannot help.
   if (absl::IsUnavailable(started.status())) {
@@ -80,8 +85,7 @@ absl::Status RunServer(const ServerRoleFlags& flags) {
 void AddServerCommand(CLI::App& app, Run& run) {
   auto flags = std::make_shared<ServerRoleFlags>();
   CLI::App* server = app.add_subcommand("server", "Run one server (a role of `serve`, alone)");
-  server->add_option("--model", flags->model, "model folder: tokenizer, chat template, config.json")
-      ->required();
+  flags->model.Add(*server);
   server->add_option("--scheduler", flags->scheduler, "the scheduler: host:port or unix:path")
       ->required();
   flags->server.Add(*server);

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "base/status_macros.h"
 #include "cli/command.h"
@@ -32,7 +33,7 @@ constexpr int64_t kMib = 1024 * 1024;
   _exit(absl::IsUnavailable(status) ? kExitGroupLost : ExitCodeOf(status));
 }
 
-WorkerServiceOptions Options(const WorkerRoleFlags& flags) {
+absl::StatusOr<WorkerServiceOptions> Options(const WorkerRoleFlags& flags) {
   const WorkerFlags& given = flags.worker;
   WorkerServiceOptions options;
   options.listen = flags.role.listen;
@@ -40,16 +41,16 @@ WorkerServiceOptions Options(const WorkerRoleFlags& flags) {
     EndProcess(fd, status);
   };
   WorkerOptions& worker = options.loop.worker;
-  worker.model_dir = given.model;
+  ASSIGN_OR_RETURN(worker.model, given.model.Source());
   worker.policy_dir = given.policy;
   if (given.sparsity >= 0) worker.policy.sparsity = given.sparsity;
   worker.weights = given.weights;
   worker.page_dtype = given.kv_dtype == "fp32" ? DType::kF32 : DType::kBF16;
   worker.page_tokens = given.page_tokens;
   worker.pages.pages = static_cast<uint32_t>(given.kv_pages);
-  worker.pages.memory_bytes = given.kv_memory_mib * kMib;
-  if (given.kv_memory_mib < 0) worker.pages.memory_bytes = given.device == "cpu" ? 1024 * kMib : 0;
-  worker.step_tokens_max = given.step_tokens;
+  worker.pages.memory_bytes =
+      given.kv_memory_mib < 0 ? PageMemoryOn(given.device) : given.kv_memory_mib * kMib;
+  worker.step_tokens_max = given.StepTokens();
   worker.threads = given.threads;
   worker.isa = given.isa;
   worker.device = given.device;
@@ -59,7 +60,8 @@ WorkerServiceOptions Options(const WorkerRoleFlags& flags) {
 absl::Status RunWorker(const WorkerRoleFlags& flags) {
   BlockStopSignals();
   RETURN_IF_ERROR(StartLogging(flags.name, flags.log.level));
-  ASSIGN_OR_RETURN(const auto service, WorkerService::Start(Options(flags)));
+  ASSIGN_OR_RETURN(WorkerServiceOptions options, Options(flags));
+  ASSIGN_OR_RETURN(const auto service, WorkerService::Start(std::move(options)));
   const StatusWriter status(flags.role.status_fd, absl::Milliseconds(50), [&service] {
     const WorkerProgress progress = service->Progress();
     StatusBeat beat;

@@ -21,19 +21,11 @@
 #include "kvstore/page_store.h"
 #include "worker/batch.h"
 #include "worker/collective/collective.h"
+#include "worker/row_source.h"
 #include "worker/sampling/token_sampler.h"
 #include "worker/tensor.h"
 
 namespace headgate {
-
-// A weight matrix in host memory as the checkpoint has it: [rows = outputs, cols = inputs].
-struct HostMatrix {
-  const std::byte* data = nullptr;
-  DType dtype = DType::kF32;
-  int64_t rows = 0;
-  int64_t cols = 0;
-  int64_t row_stride = 0;  // elements between rows; >= cols (a column slice of a larger matrix)
-};
 
 // kInt4: groups of 32 inputs, fp16 scale and minimum (w = scale * q + min, q in 0..15).
 // kInt8: groups of 32 inputs, fp16 scale (w = scale * q, q in -127..127).
@@ -59,8 +51,9 @@ class Backend {
   // --- Start-up -----------------------------------------------------------------------------
   // Memory for activations, alive as long as the backend. RESOURCE_EXHAUSTED when there is none.
   virtual absl::StatusOr<Tensor> Allocate(int64_t rows, int64_t cols, TensorUse use) = 0;
-  // Converts and lays out a weight matrix. INVALID_ARGUMENT when `format` does not fit its shape.
-  virtual absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(const HostMatrix& matrix,
+  // Reads, converts and lays out a weight matrix. INVALID_ARGUMENT when `format` does not fit its
+  // shape; the source's errors.
+  virtual absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(const RowSource& rows,
                                                              WeightFormat format) = 0;
   // A small fp32 vector (norm weight, bias, rope frequencies) in device memory.
   virtual absl::StatusOr<std::span<const float>> Upload(std::span<const float> values) = 0;

@@ -19,4 +19,18 @@ absl::StatusOr<uint32_t> CountPages(const PageBudget& budget, const KvLayout& la
   return static_cast<uint32_t>(pages);
 }
 
+absl::StatusOr<uint32_t> FitPages(uint32_t wanted, uint32_t least,
+                                  absl::FunctionRef<absl::Status(uint32_t pages)> make) {
+  constexpr uint32_t kParts = 20;
+  absl::Status status;
+  for (uint32_t left = kParts; left >= kParts / 2; --left) {
+    const auto pages = static_cast<uint32_t>(uint64_t{wanted} * left / kParts);
+    if (pages < least && left < kParts) break;
+    status = make(pages);
+    if (status.ok()) return pages;
+    if (!absl::IsResourceExhausted(status)) break;
+  }
+  return status;
+}
+
 }  // namespace headgate

@@ -27,6 +27,7 @@
 #include "kvstore/policy/policy_bundle.h"
 #include "worker/backend.h"
 #include "worker/collective/collective.h"
+#include "worker/model/model_source.h"
 #include "worker/model/transformer.h"
 #include "worker/page_budget.h"
 #include "worker/sampling/token_sampler.h"
@@ -35,8 +36,8 @@
 namespace headgate {
 
 struct WorkerOptions {
-  std::string model_dir;   // Hugging Face layout
-  std::string model_name;  // empty = the folder's name
+  ModelSource model;
+  std::string model_name;  // empty = DefaultName(model)
   std::string policy_dir;  // empty = every head keeps everything
   PolicyOptions policy;
   std::string weights = "auto";  // see ChooseWeightFormats
@@ -121,6 +122,9 @@ class Worker {
   struct Headers;
   absl::StatusOr<Headers> ReadHeaders();
   absl::Status Load(const Progress& progress);
+  absl::Status MakePages(const KvLayout& layout, const SamplerShape& sampler,
+                         const Progress& progress);
+  absl::Status WarmUp(const Progress& progress);
   absl::StatusOr<PolicyBundle> LoadPolicy() const;
   absl::Status LimitPositions();
   std::string Agreement() const;

@@ -2,22 +2,26 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <filesystem>
+#include <optional>
 #include <utility>
+#include <variant>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "kvstore/head_placement.h"
 #include "worker/backend_factory.h"
+#include "worker/collective/local.h"
 #include "worker/format/checkpoint.h"
-#include "worker/format/model_config.h"
 #include "worker/format/weight_plan.h"
+#include "worker/model/random_weights.h"
 #include "worker/model/shard.h"
 #include "worker/model/weight_loader.h"
 #include "worker/worker.h"
 
 namespace headgate {
 namespace {
+
+constexpr uint64_t kRandomSeed = 1;  // all ranks' and all starts' weights are the same
 
 absl::Status CheckOptions(const WorkerOptions& options) {
   if (!(1 <= options.ranks && 0 <= options.rank && options.rank < options.ranks)) {
@@ -34,11 +38,6 @@ absl::Status CheckOptions(const WorkerOptions& options) {
   return absl::OkStatus();
 }
 
-std::string FolderName(const std::string& path) {
-  const std::filesystem::path normal = std::filesystem::path(path + "/.").lexically_normal();
-  return normal.parent_path().filename().string();
-}
-
 SamplerShape ShapeOfSampler(const RankShard& shard, int64_t step_tokens_max) {
   SamplerShape shape;
   for (const Span& part : shard.vocab) shape.vocabulary.push_back(part.size());
@@ -51,7 +50,7 @@ SamplerShape ShapeOfSampler(const RankShard& shard, int64_t step_tokens_max) {
 }  // namespace
 
 struct Worker::Headers {
-  Checkpoint checkpoint;
+  std::optional<Checkpoint> checkpoint;  // nullopt: random weights
   WeightFormats formats;
   PolicyBundle policy;
 };
@@ -72,14 +71,18 @@ absl::Status Worker::Check(const WorkerOptions& options) {
 }
 
 absl::StatusOr<Worker::Headers> Worker::ReadHeaders() {
-  ASSIGN_OR_RETURN(shape_, ReadModelConfig(options_.model_dir));
+  ASSIGN_OR_RETURN(shape_, ReadShape(options_.model));
   RETURN_IF_ERROR(LimitPositions());
-  ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::Open(options_.model_dir));
-  RETURN_IF_ERROR(CheckWeights(checkpoint, shape_));
-  ASSIGN_OR_RETURN(const WeightFormats formats,
-                   ChooseWeightFormats(WeightsOn(options_), options_.model_dir));
-  ASSIGN_OR_RETURN(PolicyBundle policy, LoadPolicy());
-  return Headers{std::move(checkpoint), formats, std::move(policy)};
+  Headers headers;
+  const auto* folder = std::get_if<ModelFolder>(&options_.model);
+  if (folder != nullptr) {
+    ASSIGN_OR_RETURN(headers.checkpoint, Checkpoint::Open(folder->path));
+    RETURN_IF_ERROR(CheckWeights(*headers.checkpoint, shape_));
+  }
+  ASSIGN_OR_RETURN(headers.formats,
+                   ChooseWeightFormats(WeightsOn(options_), folder == nullptr ? "" : folder->path));
+  ASSIGN_OR_RETURN(headers.policy, LoadPolicy());
+  return headers;
 }
 
 absl::Status Worker::Load(const Progress& progress) {
@@ -94,11 +97,16 @@ absl::Status Worker::Load(const Progress& progress) {
                    RowsOfRank(placement, options_.rank, policy.rows, shape_.kv_heads));
   RETURN_IF_ERROR(ValidateKvLayout(layout));
 
+  progress("opening the device", 0.0);
   ASSIGN_OR_RETURN(backend_, MakeBackend(options_));
   RankShard shard = MakeRankShard(shape_, placement, options_.rank, options_.ranks);
-  ASSIGN_OR_RETURN(LoadedWeights loaded,
-                   LoadWeights(headers.checkpoint, shape_, shard, headers.formats, *backend_,
-                               [&](double done) { progress("packing weights", done); }));
+  const auto told = [&](double done) { progress("loading weights", done); };
+  told(0.0);
+  ASSIGN_OR_RETURN(
+      LoadedWeights loaded,
+      headers.checkpoint.has_value()
+          ? LoadWeights(*headers.checkpoint, shape_, shard, headers.formats, *backend_, told)
+          : MakeRandomWeights(shape_, shard, headers.formats, kRandomSeed, *backend_, told));
   weights_note_ = absl::StrCat(loaded.matrices, " matrices, ", loaded.bytes >> 20, " MiB");
   if (loaded.matrices_as_stored > 0) {
     spdlog::warn("worker: {} of {} matrices keep their stored format: inputs are no multiple of 32",
@@ -108,14 +116,60 @@ absl::Status Worker::Load(const Progress& progress) {
   ASSIGN_OR_RETURN(transformer_,
                    Transformer::Create(shape_, std::move(shard), std::move(loaded.weights),
                                        options_.step_tokens_max, *backend_));
-  // Last, so that a share of the free memory is a share of what is left.
-  ASSIGN_OR_RETURN(pages_total_,
-                   CountPages(options_.pages, layout, backend_->PageMemoryBytes(options_.ranks)));
-  ASSIGN_OR_RETURN(store_, backend_->CreatePages(layout, pages_total_, positions_max_));
-  ASSIGN_OR_RETURN(sampler_, backend_->CreateSampler(sampler));
   sequences_ = std::make_unique<SequenceTable>(
       PlanLimits{shape_.vocab, positions_max_, options_.step_tokens_max});
+  // Last, so that a share of the free memory is a share of what is left.
+  progress("making pages", 0.0);
+  RETURN_IF_ERROR(MakePages(layout, sampler, progress));
   progress("loaded", 1.0);
+  return absl::OkStatus();
+}
+
+// Memory that lacks shows here, where fewer pages help, and never in service.
+absl::Status Worker::MakePages(const KvLayout& layout, const SamplerShape& sampler,
+                               const Progress& progress) {
+  ASSIGN_OR_RETURN(const uint32_t wanted,
+                   CountPages(options_.pages, layout, backend_->PageMemoryBytes(options_.ranks)));
+  const auto make = [&](uint32_t pages) -> absl::Status {
+    sampler_.reset();
+    store_.reset();
+    ASSIGN_OR_RETURN(store_, backend_->CreatePages(layout, pages, positions_max_));
+    ASSIGN_OR_RETURN(sampler_, backend_->CreateSampler(sampler));
+    return WarmUp(progress);
+  };
+  ASSIGN_OR_RETURN(pages_total_, FitPages(wanted, static_cast<uint32_t>(layout.rows.size()), make));
+  if (pages_total_ < wanted) {
+    spdlog::warn("worker: the device's memory holds {} of the {} pages asked for", pages_total_,
+                 wanted);
+  }
+  return absl::OkStatus();
+}
+
+// A GPU loads code and takes memory at first use: here, and not when a client waits. Ranks that sum
+// with peers cannot: they have not met yet.
+absl::Status Worker::WarmUp(const Progress& progress) {
+  if (options_.device == "cpu" || options_.ranks > 1) return absl::OkStatus();
+  progress("first step", 0.0);
+  const int64_t pages_a_row =
+      int64_t{store_->Stats().total} / static_cast<int64_t>(store_->layout().rows.size());
+  const int64_t tokens = std::min({int64_t{64}, options_.step_tokens_max, positions_max_ - 1,
+                                   pages_a_row * options_.page_tokens - 1});
+  if (tokens < 1) return absl::OkStatus();
+  StepPlan prompt;
+  prompt.epoch = 1;
+  prompt.step = 1;
+  prompt.starts.push_back({1, {}, 0, tokens});
+  prompt.chunks.push_back({1, 0, std::vector<TokenId>(static_cast<size_t>(tokens)), true, {}});
+  StepPlan decode;
+  decode.epoch = 1;
+  decode.step = 2;
+  decode.chunks.push_back({1, tokens, {}, true, {}});
+  RETURN_IF_ERROR(BeginEpoch(1, MakeSoloCollective()));
+  for (const StepPlan& plan : {prompt, decode}) {
+    RETURN_IF_ERROR(Submit(plan));
+    RETURN_IF_ERROR(Await().status());
+  }
+  EndEpoch();
   return absl::OkStatus();
 }
 
@@ -132,7 +186,7 @@ absl::Status Worker::LimitPositions() {
   if (options_.positions_max > 0) positions_max_ = std::min(positions_max_, options_.positions_max);
   if (shape_.sliding_window > 0 && !(positions_max_ <= shape_.sliding_window)) {
     return absl::UnimplementedError(absl::StrCat(
-        options_.model_dir, ": ", shape_.architecture, " with sliding_window ",
+        DefaultName(options_.model), ": ", shape_.architecture, " with sliding_window ",
         shape_.sliding_window, " below its ", positions_max_,
         " positions is not supported; limit the positions to ", shape_.sliding_window));
   }
@@ -157,8 +211,7 @@ RankProfile Worker::Profile() const {
   profile.page_tokens = options_.page_tokens;
   profile.max_positions = positions_max_;
   profile.vocab = shape_.vocab;
-  profile.model =
-      options_.model_name.empty() ? FolderName(options_.model_dir) : options_.model_name;
+  profile.model = options_.model_name.empty() ? DefaultName(options_.model) : options_.model_name;
   return profile;
 }
 

@@ -194,7 +194,7 @@ void AddStepBenchOptions(CLI::App& command, StepBenchOptions& options) {
       ->capture_default_str();
   command.add_option("--context", options.contexts, "positions before the step, several")
       ->delimiter(',')
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 22))
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))
       ->capture_default_str();
   command.add_option("--steps", options.steps, "measured steps of each")
       ->check(CLI::Range(1, 100'000))

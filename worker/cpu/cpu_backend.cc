@@ -30,7 +30,7 @@ class CpuBackend final : public Backend {
 
   std::string Describe() const override;
   absl::StatusOr<Tensor> Allocate(int64_t rows, int64_t cols, TensorUse use) override;
-  absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(const HostMatrix& matrix,
+  absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(const RowSource& rows,
                                                      WeightFormat format) override;
   absl::StatusOr<std::span<const float>> Upload(std::span<const float> values) override;
   int64_t PageMemoryBytes(int ranks) const override;
@@ -107,8 +107,12 @@ absl::StatusOr<Tensor> CpuBackend::Allocate(int64_t rows, int64_t cols, TensorUs
   return Tensor{owned_.back().data(), DType::kF32, rows, cols};
 }
 
-absl::StatusOr<std::unique_ptr<PackedMatrix>> CpuBackend::Pack(const HostMatrix& matrix,
+absl::StatusOr<std::unique_ptr<PackedMatrix>> CpuBackend::Pack(const RowSource& rows,
                                                                WeightFormat format) {
+  const int64_t bytes = rows.rows() * rows.row_bytes();
+  ASSIGN_OR_RETURN(const AlignedBuffer whole, AlignedBuffer::Create(bytes));
+  RETURN_IF_ERROR(rows.Read(0, rows.rows(), {whole.data(), static_cast<size_t>(bytes)}));
+  const HostMatrix matrix{whole.data(), rows.dtype(), rows.rows(), rows.cols(), rows.cols()};
   ASSIGN_OR_RETURN(std::unique_ptr<PackedPanels> packed,
                    PackedPanels::Create(matrix, format, pool_, weight_memory_));
   return packed;

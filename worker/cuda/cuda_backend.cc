@@ -23,11 +23,23 @@
 #include "worker/cuda/row_ops.h"
 #include "worker/cuda/step_graphs.h"
 #include "worker/cuda/upload_ring.h"
+#include "worker/cuda/weight_uploader.h"
 
 namespace headgate {
 namespace {
 
 using bf16 = __nv_bfloat16;
+
+// Beside pages whose number nobody chose: their tables, the sampler, and the spare bytes.
+constexpr int64_t kBesidePagesBytes = int64_t{4} << 30;
+// What the driver and the libraries take later: code of kernels, graphs, NCCL's buffers.
+constexpr int64_t kSpareBytes = int64_t{1} << 30;
+
+int64_t FreeBytes() {
+  size_t free = 0, total = 0;
+  CudaCheck(cudaMemGetInfo(&free, &total), "asking for free memory");
+  return static_cast<int64_t>(free);
+}
 
 bf16* Operand(Tensor tensor) {
   CHECK(tensor.dtype == DType::kBF16) << "an operand tensor is needed";
@@ -46,7 +58,7 @@ class CudaBackend final : public Backend {
 
   std::string Describe() const override { return description_; }
   absl::StatusOr<Tensor> Allocate(int64_t rows, int64_t cols, TensorUse use) override;
-  absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(const HostMatrix& matrix,
+  absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(const RowSource& rows,
                                                      WeightFormat format) override;
   absl::StatusOr<std::span<const float>> Upload(std::span<const float> values) override;
   int64_t PageMemoryBytes(int ranks) const override;
@@ -91,8 +103,8 @@ class CudaBackend final : public Backend {
   const std::unique_ptr<MatrixProducts> products_;
   StepGraphs graphs_;  // of steps that decode only
   std::unique_ptr<NcclGroup> group_;
-  std::deque<CudaBuffer> owned_;  // of Allocate and Upload
-  CudaBuffer staging_;            // of Pack
+  std::deque<CudaBuffer> owned_;              // of Allocate and Upload
+  std::unique_ptr<WeightUploader> uploader_;  // of Pack; null before and after loading
   CudaBuffer pages_;
   DevicePageStore* store_ = nullptr;
   std::unique_ptr<DecodeAttention> decode_;
@@ -149,14 +161,18 @@ absl::StatusOr<Tensor> CudaBackend::Allocate(int64_t rows, int64_t cols, TensorU
   return Tensor{owned_.back().data(), dtype, rows, cols};
 }
 
-absl::StatusOr<std::unique_ptr<PackedMatrix>> CudaBackend::Pack(const HostMatrix& matrix,
+absl::StatusOr<std::unique_ptr<PackedMatrix>> CudaBackend::Pack(const RowSource& rows,
                                                                 WeightFormat format) {
   if (format != WeightFormat::kAsStored && format != WeightFormat::kBF16) {
     return absl::InvalidArgumentError(
         "cuda: weights are bf16 on this device; give --weights=bf16 or as-stored");
   }
-  ASSIGN_OR_RETURN(std::unique_ptr<DeviceMatrix> packed,
-                   DeviceMatrix::Create(matrix, staging_, stream_));
+  if (uploader_ == nullptr) {
+    int device = 0;
+    RETURN_IF_ERROR(CudaStatus(cudaGetDevice(&device), "asking for the GPU in use"));
+    ASSIGN_OR_RETURN(uploader_, WeightUploader::Create(device));
+  }
+  ASSIGN_OR_RETURN(std::unique_ptr<DeviceMatrix> packed, DeviceMatrix::Create(rows, *uploader_));
   return packed;
 }
 
@@ -172,17 +188,17 @@ absl::StatusOr<std::span<const float>> CudaBackend::Upload(std::span<const float
   return std::span<const float>(owned_.back().as<const float>(), values.size());
 }
 
-// Ranks have a GPU each. What is left covers cuBLASLt's and NCCL's own buffers and the tables.
+// Ranks have a GPU each.
 int64_t CudaBackend::PageMemoryBytes(int) const {
-  size_t free = 0, total = 0;
-  if (cudaMemGetInfo(&free, &total) != cudaSuccess) return 0;
-  return static_cast<int64_t>(free / 10 * 9);
+  const int64_t free = FreeBytes();
+  return free - std::min(kBesidePagesBytes, free / 4);
 }
 
 absl::StatusOr<std::unique_ptr<PageStore>> CudaBackend::CreatePages(const KvLayout& layout,
                                                                     uint32_t pages,
                                                                     int64_t positions_max) {
-  staging_ = CudaBuffer();  // weights are loaded
+  uploader_.reset();  // weights are loaded
+  pages_ = CudaBuffer();
   if (layout.dtype != DType::kBF16 || layout.head_dim > kHeadDimMax) {
     return absl::InvalidArgumentError(
         absl::StrCat("cuda: pages of ", std::string(DTypeName(layout.dtype)), " with head_dim ",
@@ -196,6 +212,11 @@ absl::StatusOr<std::unique_ptr<PageStore>> CudaBackend::CreatePages(const KvLayo
   ASSIGN_OR_RETURN(std::unique_ptr<DevicePageStore> store,
                    DevicePageStore::Create(layout, pages, positions_max, uploads_, stream_));
   ASSIGN_OR_RETURN(decode_, DecodeAttention::Create(layout, store->tables().places, stream_));
+  if (const int64_t free = FreeBytes(); free < kSpareBytes) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("cuda: ", pages_.bytes() >> 20, " MiB of pages leave ", free >> 20,
+                     " MiB of the GPU's memory free; ", kSpareBytes >> 20, " are needed"));
+  }
   store_ = store.get();
   return store;
 }

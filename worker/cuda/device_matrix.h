@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cuda_bf16.h>
-#include <cuda_runtime.h>
 
 #include <cstdint>
 #include <memory>
@@ -11,16 +10,16 @@
 #include "absl/status/statusor.h"
 #include "worker/backend.h"
 #include "worker/cuda/device_buffer.h"
+#include "worker/cuda/weight_uploader.h"
+#include "worker/row_source.h"
 
 namespace headgate {
 
 class DeviceMatrix final : public PackedMatrix {
  public:
-  // Converts on the device: fp16 and fp32 round to nearest. `staging` grows as needed.
-  // RESOURCE_EXHAUSTED when memory lacks.
-  static absl::StatusOr<std::unique_ptr<DeviceMatrix>> Create(const HostMatrix& matrix,
-                                                              CudaBuffer& staging,
-                                                              cudaStream_t stream);
+  // fp16 and fp32 round to nearest. Errors: the uploader's; RESOURCE_EXHAUSTED when memory lacks.
+  static absl::StatusOr<std::unique_ptr<DeviceMatrix>> Create(const RowSource& rows,
+                                                              WeightUploader& uploader);
 
   int64_t outputs() const override { return outputs_; }
   int64_t inputs() const override { return inputs_; }

@@ -109,10 +109,10 @@ absl::StatusOr<TensorBytes> Checkpoint::Read(const std::string& name) const {
   return files_[place.file]->Read(*place.info);
 }
 
-absl::StatusOr<TensorBytes> Checkpoint::ReadRows(const std::string& name, int64_t first_row,
-                                                 int64_t rows) const {
+absl::Status Checkpoint::ReadRows(const std::string& name, int64_t first_row, int64_t rows,
+                                  std::span<std::byte> out) const {
   ASSIGN_OR_RETURN(const Place place, PlaceOf(name));
-  return files_[place.file]->ReadRows(*place.info, first_row, rows);
+  return files_[place.file]->ReadRows(*place.info, first_row, rows, out);
 }
 
 absl::StatusOr<Checkpoint::Place> Checkpoint::PlaceOf(const std::string& name) const {

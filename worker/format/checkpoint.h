@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,8 +31,8 @@ class Checkpoint final {
 
   // As SafetensorsFile's, by name; NOT_FOUND when there is no such tensor.
   absl::StatusOr<TensorBytes> Read(const std::string& name) const;
-  absl::StatusOr<TensorBytes> ReadRows(const std::string& name, int64_t first_row,
-                                       int64_t rows) const;
+  absl::Status ReadRows(const std::string& name, int64_t first_row, int64_t rows,
+                        std::span<std::byte> out) const;
 
  private:
   struct Place {

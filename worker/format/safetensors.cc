@@ -84,28 +84,27 @@ const TensorInfo* SafetensorsFile::Find(const std::string& name) const {
 }
 
 absl::StatusOr<TensorBytes> SafetensorsFile::Read(const TensorInfo& info) const {
-  return ReadRange(info, 0, info.bytes);
+  ASSIGN_OR_RETURN(TensorBytes data, TensorBytes::Allocate(info.bytes));
+  RETURN_IF_ERROR(ReadRange(info, 0, data.mutable_bytes()));
+  return data;
 }
 
-absl::StatusOr<TensorBytes> SafetensorsFile::ReadRows(const TensorInfo& info, int64_t first_row,
-                                                      int64_t rows) const {
+absl::Status SafetensorsFile::ReadRows(const TensorInfo& info, int64_t first_row, int64_t rows,
+                                       std::span<std::byte> out) const {
   CHECK(!info.shape.empty()) << info.name << " has no rows";
   CHECK(0 <= first_row && 0 <= rows && rows <= info.shape[0] - first_row)
       << info.name << " has no rows " << first_row << " to " << first_row + rows;
-  if (rows == 0) return TensorBytes::Allocate(0);
+  if (rows == 0) return absl::OkStatus();
   const uint64_t row_bytes = info.bytes / static_cast<uint64_t>(info.shape[0]);
-  return ReadRange(info, static_cast<uint64_t>(first_row) * row_bytes,
-                   static_cast<uint64_t>(rows) * row_bytes);
+  CHECK_EQ(out.size(), static_cast<uint64_t>(rows) * row_bytes) << info.name;
+  return ReadRange(info, static_cast<uint64_t>(first_row) * row_bytes, out);
 }
 
-absl::StatusOr<TensorBytes> SafetensorsFile::ReadRange(const TensorInfo& info, uint64_t begin,
-                                                       uint64_t bytes) const {
-  ASSIGN_OR_RETURN(TensorBytes data, TensorBytes::Allocate(bytes));
-  const absl::Status read = file_.ReadAt(info.file_offset + begin, data.mutable_bytes());
-  if (!read.ok()) {
-    return absl::Status(read.code(), absl::StrCat("tensor ", info.name, ": ", read.message()));
-  }
-  return data;
+absl::Status SafetensorsFile::ReadRange(const TensorInfo& info, uint64_t begin,
+                                        std::span<std::byte> out) const {
+  const absl::Status read = file_.ReadAt(info.file_offset + begin, out);
+  if (read.ok()) return read;
+  return absl::Status(read.code(), absl::StrCat("tensor ", info.name, ": ", read.message()));
 }
 
 }  // namespace headgate

@@ -69,17 +69,16 @@ class SafetensorsFile final {
   const std::vector<TensorInfo>& tensors() const { return tensors_; }  // in order of their bytes
   const TensorInfo* Find(const std::string& name) const;               // nullptr = no such tensor
 
-  // Reads one tensor of this file, or `rows` of its first dimension from `first_row` on.
-  // REQUIRES: `info` is one of tensors(); the rows exist.
+  // Reads one tensor of this file, or `rows` of its first dimension from `first_row` on into `out`.
+  // REQUIRES: `info` is one of tensors(); the rows exist, and `out` has their size.
   absl::StatusOr<TensorBytes> Read(const TensorInfo& info) const;
-  absl::StatusOr<TensorBytes> ReadRows(const TensorInfo& info, int64_t first_row,
-                                       int64_t rows) const;
+  absl::Status ReadRows(const TensorInfo& info, int64_t first_row, int64_t rows,
+                        std::span<std::byte> out) const;
 
  private:
   SafetensorsFile(StoredFile file, std::vector<TensorInfo> tensors);
 
-  absl::StatusOr<TensorBytes> ReadRange(const TensorInfo& info, uint64_t begin,
-                                        uint64_t bytes) const;
+  absl::Status ReadRange(const TensorInfo& info, uint64_t begin, std::span<std::byte> out) const;
 
   StoredFile file_;
   std::vector<TensorInfo> tensors_;

@@ -59,7 +59,7 @@ absl::StatusOr<WeightFormats> ChooseWeightFormats(std::string_view choice,
   if (choice == "auto") {
     const std::string path = model_dir + "/headgate.json";
     std::error_code error;
-    if (!std::filesystem::exists(path, error)) return WeightFormats{};
+    if (model_dir.empty() || !std::filesystem::exists(path, error)) return WeightFormats{};
     return ReadNote(path);
   }
   const auto format = FormatOfName(choice);

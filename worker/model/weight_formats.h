@@ -19,6 +19,7 @@ struct WeightFormats {
 
 // `choice`: "as-stored", "fp32", "bf16", "int8", "int4" (embedding and head: int8), or "auto":
 // headgate.json's {"weights": {"linear": F, "embedding": F}} where there is one, else as stored.
+// An empty `model_dir`: there is none.
 // Formats that the checkpoint itself once had are lossless. INVALID_ARGUMENT for another word,
 // DATA_LOSS for a broken headgate.json.
 absl::StatusOr<WeightFormats> ChooseWeightFormats(std::string_view choice,

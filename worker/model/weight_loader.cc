@@ -31,7 +31,7 @@ class Loader {
  private:
   absl::Status LoadAttention(int64_t layer, LayerWeights& out);
   absl::Status LoadMlp(int64_t layer, LayerWeights& out);
-  absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(const HostMatrix& matrix, WeightFormat format);
+  absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(const RowSource& rows, WeightFormat format);
   // The packed rows of one or more matrices, and their biases in the same order.
   absl::StatusOr<std::unique_ptr<PackedMatrix>> PackRows(
       int64_t layer, const std::vector<std::pair<P, Span>>& rows);
@@ -49,10 +49,10 @@ class Loader {
   LoadedWeights loaded_;
 };
 
-absl::StatusOr<std::unique_ptr<PackedMatrix>> Loader::Pack(const HostMatrix& matrix,
+absl::StatusOr<std::unique_ptr<PackedMatrix>> Loader::Pack(const RowSource& rows,
                                                            WeightFormat format) {
-  const WeightFormat fitting = FormatThatFits(format, matrix.cols);
-  ASSIGN_OR_RETURN(std::unique_ptr<PackedMatrix> packed, backend_.Pack(matrix, fitting));
+  const WeightFormat fitting = FormatThatFits(format, rows.cols());
+  ASSIGN_OR_RETURN(std::unique_ptr<PackedMatrix> packed, backend_.Pack(rows, fitting));
   loaded_.bytes += packed->bytes();
   ++loaded_.matrices;
   if (fitting != format) ++loaded_.matrices_as_stored;
@@ -65,7 +65,7 @@ absl::StatusOr<std::unique_ptr<PackedMatrix>> Loader::PackRows(
   for (const auto& [part, span] : rows) {
     RETURN_IF_ERROR(stacked.Append(WeightName(part, layer), span));
   }
-  return Pack(stacked.matrix(), formats_.linear);
+  return Pack(stacked, formats_.linear);
 }
 
 absl::StatusOr<std::span<const float>> Loader::UploadBias(
@@ -88,8 +88,8 @@ absl::StatusOr<std::span<const float>> Loader::UploadVector(P part, int64_t laye
 absl::StatusOr<std::unique_ptr<PackedMatrix>> Loader::PackColumns(
     P part, int64_t layer, const std::vector<Span>& columns) {
   ASSIGN_OR_RETURN(const PickedColumns picked,
-                   ReadColumns(checkpoint_, WeightName(part, layer), columns));
-  return Pack(picked.matrix, formats_.linear);
+                   PickedColumns::Create(checkpoint_, WeightName(part, layer), columns));
+  return Pack(picked, formats_.linear);
 }
 
 absl::Status Loader::LoadAttention(int64_t layer, LayerWeights& out) {
@@ -156,13 +156,13 @@ absl::Status Loader::LoadEmbedding() {
   {
     StackedRows table(checkpoint_);
     RETURN_IF_ERROR(table.Append(WeightName(P::kEmbedding), {0, shape_.vocab}));
-    ASSIGN_OR_RETURN(weights.embedding, Pack(table.matrix(), formats_.embedding));
+    ASSIGN_OR_RETURN(weights.embedding, Pack(table, formats_.embedding));
   }
   if (!shape_.tied_embeddings || shard_.ranks > 1) {
     StackedRows head(checkpoint_);
     const P part = shape_.tied_embeddings ? P::kEmbedding : P::kHead;
     RETURN_IF_ERROR(head.Append(WeightName(part), own));
-    ASSIGN_OR_RETURN(weights.head, Pack(head.matrix(), formats_.embedding));
+    ASSIGN_OR_RETURN(weights.head, Pack(head, formats_.embedding));
   }
   ASSIGN_OR_RETURN(weights.final_norm, UploadVector(P::kFinalNorm));
   ASSIGN_OR_RETURN(weights.inv_freq,

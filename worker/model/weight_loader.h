@@ -1,5 +1,4 @@
-// A checkpoint's weights, cut to one rank's shard and packed for its device. Runs once at start-up,
-// on one thread.
+// A checkpoint's weights, cut to one rank's shard and packed for its device. Runs once at start-up.
 #pragma once
 
 #include <functional>
@@ -26,7 +25,7 @@ struct LoadedWeights {
 };
 
 // REQUIRES: CheckWeights(checkpoint, shape) passed. Errors are the files' and the backend's. Reads
-// a layer at a time: host memory stays near that of one embedding.
+// a matrix at a time: host memory stays near that of one embedding.
 absl::StatusOr<LoadedWeights> LoadWeights(const Checkpoint& checkpoint, const ModelShape& shape,
                                           const RankShard& shard, const WeightFormats& formats,
                                           Backend& backend, const LoadProgress& progress);

@@ -1,6 +1,8 @@
 #include "worker/model/weight_source.h"
 
+#include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
@@ -41,6 +43,8 @@ float ToFloat(const std::byte* data, DType dtype) {
   return value;
 }
 
+bool Before(const Span& a, const Span& b) { return a.begin < b.begin; }
+
 }  // namespace
 
 absl::Status StackedRows::Append(const std::string& tensor, Span rows) {
@@ -51,37 +55,72 @@ absl::Status StackedRows::Append(const std::string& tensor, Span rows) {
         ShapeString(info->shape), "; the matrices beside it are ", std::string(DTypeName(dtype_)),
         " with ", cols_, " columns. Convert the checkpoint to one number format"));
   }
-  ASSIGN_OR_RETURN(const TensorBytes read, checkpoint_.ReadRows(tensor, rows.begin, rows.size()));
-  bytes_.insert(bytes_.end(), read.bytes().begin(), read.bytes().end());
   dtype_ = *info->dtype;
   cols_ = info->shape[1];
   rows_ += rows.size();
+  // Neighbours are read in one piece.
+  if (!parts_.empty() && parts_.back().tensor == tensor &&
+      parts_.back().first + parts_.back().rows == rows.begin) {
+    parts_.back().rows += rows.size();
+  } else {
+    parts_.push_back({tensor, rows.begin, rows.size()});
+  }
   return absl::OkStatus();
 }
 
-HostMatrix StackedRows::matrix() const { return {bytes_.data(), dtype_, rows_, cols_, cols_}; }
+absl::Status StackedRows::Read(int64_t first, int64_t count, std::span<std::byte> out) const {
+  int64_t part_begin = 0;
+  for (const Part& part : parts_) {
+    const int64_t begin = std::max(first, part_begin);
+    const int64_t end = std::min(first + count, part_begin + part.rows);
+    if (begin < end) {
+      const auto at = static_cast<size_t>((begin - first) * row_bytes());
+      const auto bytes = static_cast<size_t>((end - begin) * row_bytes());
+      RETURN_IF_ERROR(checkpoint_.ReadRows(part.tensor, part.first + begin - part_begin,
+                                           end - begin, out.subspan(at, bytes)));
+    }
+    part_begin += part.rows;
+  }
+  return absl::OkStatus();
+}
 
-absl::StatusOr<PickedColumns> ReadColumns(const Checkpoint& checkpoint, const std::string& tensor,
-                                          const std::vector<Span>& columns) {
+PickedColumns::PickedColumns(const Checkpoint& checkpoint, std::string tensor,
+                             std::vector<Span> columns, const TensorInfo& info)
+    : checkpoint_(checkpoint),
+      tensor_(std::move(tensor)),
+      columns_(std::move(columns)),
+      dtype_(*info.dtype),
+      rows_(info.shape[0]),
+      tensor_cols_(info.shape[1]) {
+  for (const Span& span : columns_) cols_ += span.size();
+}
+
+absl::StatusOr<PickedColumns> PickedColumns::Create(const Checkpoint& checkpoint,
+                                                    const std::string& tensor,
+                                                    std::vector<Span> columns) {
   ASSIGN_OR_RETURN(const TensorInfo* info, FindWeight(checkpoint, tensor, 2));
-  ASSIGN_OR_RETURN(const TensorBytes read, checkpoint.Read(tensor));
-  const int64_t rows = info->shape[0];
-  const int64_t element = DTypeBytes(*info->dtype);
-  int64_t cols = 0;
-  for (const Span& span : columns) cols += span.size();
-  PickedColumns picked;
-  picked.bytes.resize(static_cast<size_t>(rows * cols * element));
-  std::byte* to = picked.bytes.data();
-  for (int64_t row = 0; row < rows; ++row) {
-    const std::byte* from = read.data() + row * info->shape[1] * element;
-    for (const Span& span : columns) {
-      const size_t bytes = static_cast<size_t>(span.size() * element);
+  return PickedColumns(checkpoint, tensor, std::move(columns), *info);
+}
+
+absl::Status PickedColumns::Read(int64_t first, int64_t count, std::span<std::byte> out) const {
+  // All columns of one rank alone, in their order: the rows as they are.
+  if (cols_ == tensor_cols_ && std::is_sorted(columns_.begin(), columns_.end(), Before)) {
+    return checkpoint_.ReadRows(tensor_, first, count, out);
+  }
+  const int64_t element = DTypeBytes(dtype_);
+  const int64_t row_stride = tensor_cols_ * element;
+  std::vector<std::byte> whole(static_cast<size_t>(count * row_stride));
+  RETURN_IF_ERROR(checkpoint_.ReadRows(tensor_, first, count, whole));
+  std::byte* to = out.data();
+  for (int64_t row = 0; row < count; ++row) {
+    const std::byte* from = whole.data() + row * row_stride;
+    for (const Span& span : columns_) {
+      const auto bytes = static_cast<size_t>(span.size() * element);
       std::memcpy(to, from + span.begin * element, bytes);
       to += bytes;
     }
   }
-  picked.matrix = {picked.bytes.data(), *info->dtype, rows, cols, cols};
-  return picked;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<float>> ReadFloats(const Checkpoint& checkpoint,

@@ -37,6 +37,16 @@ struct ModelWeights {
   std::vector<LayerWeights> layers;
 
   const PackedMatrix& output_head() const { return head != nullptr ? *head : *embedding; }
+
+  // What a decode step reads whole: all matrices but an embedding that is not the head too.
+  int64_t step_bytes() const {
+    int64_t bytes = output_head().bytes();
+    for (const LayerWeights& layer : layers) {
+      bytes +=
+          layer.qkv->bytes() + layer.output->bytes() + layer.gate_up->bytes() + layer.down->bytes();
+    }
+    return bytes;
+  }
 };
 
 }  // namespace headgate

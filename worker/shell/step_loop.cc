@@ -10,6 +10,7 @@
 #include "worker/collective/gloo.h"
 #include "worker/collective/hanging.h"
 #include "worker/collective/local.h"
+#include "worker/phase_times.h"
 
 namespace headgate {
 namespace {
@@ -107,14 +108,16 @@ absl::Status StepLoop::LoadWorker(const EpochOpened& event) {
   options.rank = event.rank;
   options.ranks = event.ranks;
   const absl::Time start = absl::Now();
+  PhaseTimes phases("checking options", start);
   ASSIGN_OR_RETURN(worker_, Worker::Create(options, [&](std::string_view phase, double fraction) {
+                     phases.Report(phase, absl::Now());
                      event.stream->SendLoading(phase, fraction);
                    }));
   rank_ = event.rank;
   ranks_ = event.ranks;
   loaded_ = true;
-  spdlog::info("worker: loaded in {:.1f} s: {}", absl::ToDoubleSeconds(absl::Now() - start),
-               worker_->Describe());
+  spdlog::info("worker: loaded in {:.1f} s ({}): {}", absl::ToDoubleSeconds(absl::Now() - start),
+               phases.ToString(), worker_->Describe());
   return absl::OkStatus();
 }
 

@@ -47,8 +47,9 @@ inline Tensor View(std::vector<float>& values, int64_t rows) {
           rows == 0 ? 0 : static_cast<int64_t>(values.size()) / rows};
 }
 
-inline HostMatrix MatrixOf(const std::vector<float>& values, int64_t rows, int64_t cols) {
-  return {reinterpret_cast<const std::byte*>(values.data()), DType::kF32, rows, cols, cols};
+inline HostRows MatrixOf(const std::vector<float>& values, int64_t rows, int64_t cols) {
+  return HostRows(
+      {reinterpret_cast<const std::byte*>(values.data()), DType::kF32, rows, cols, cols});
 }
 
 inline Batch BatchOf(std::vector<TokenId> tokens, std::vector<int32_t> positions = {}) {

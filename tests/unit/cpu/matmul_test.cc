@@ -163,7 +163,7 @@ TEST(PackTest, ReadsStridedHalfFormats) {
     std::vector<uint16_t> stored;
     for (float v : values) stored.push_back(dtype == DType::kF16 ? FloatToF16(v) : FloatToBf16(v));
     // Columns 4..35 of a [6, 40] matrix.
-    const HostMatrix slice{reinterpret_cast<const std::byte*>(stored.data() + 4), dtype, 6, 32, 40};
+    const HostRows slice({reinterpret_cast<const std::byte*>(stored.data() + 4), dtype, 6, 32, 40});
     const auto packed = backend->Pack(slice, WeightFormat::kAsStored).value();
     const auto w = Unpack(*backend, *packed);
     for (int64_t i = 0; i < 6 * 32; ++i) {

@@ -21,7 +21,7 @@ inline std::string TestModel(const std::string& name) {
 
 inline WorkerOptions SmallOptions(const std::string& model_dir) {
   WorkerOptions options;
-  options.model_dir = model_dir;
+  options.model = ModelFolder{model_dir};
   options.page_dtype = DType::kF32;
   options.pages.pages = 20000;
   options.threads = 1;

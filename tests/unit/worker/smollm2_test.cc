@@ -18,7 +18,7 @@ class SmolLm2Test : public testing::Test {
     if (folder == nullptr || *folder == '\0') {
       GTEST_SKIP() << "HEADGATE_SMOLLM2_DIR is not set: no model to test";
     }
-    options_.model_dir = folder;
+    options_.model = ModelFolder{folder};
     options_.pages.memory_bytes = int64_t{256} << 20;
     options_.positions_max = 2048;
   }

@@ -173,7 +173,7 @@ TEST(WorkerTest, ReplayContinuesPenaltiesAndRandomNumbers) {
 TEST(WorkerTest, NonFiniteLogitsFailTheirSequenceOnly) {
   WorkerOptions options = SmallOptions(TestModel("llama3"));  // untied
   const std::string folder = FreshFolder("broken_llama3");
-  std::filesystem::copy(options.model_dir, folder);
+  std::filesystem::copy(TestModel("llama3"), folder);
   std::filesystem::permissions(folder + "/model.safetensors", std::filesystem::perms::owner_all);
   {
     const auto checkpoint = Checkpoint::Open(folder);
@@ -187,7 +187,7 @@ TEST(WorkerTest, NonFiniteLogitsFailTheirSequenceOnly) {
   }
   auto healthy = MakeRig(options);
   const auto expected = healthy->Generate(1, {5, 6, 8}, 6, 16);
-  options.model_dir = folder;
+  options.model = ModelFolder{folder};
   options.pages.pages = 64;  // small, so that pages are reused
   auto rig = MakeRig(options, 2);
   for (int round = 0; round < 6; ++round) {
@@ -305,7 +305,7 @@ TEST(WorkerTest, BadOptionsAreNamed) {
   const auto code = [](const WorkerOptions& options) { return Worker::Check(options).code(); };
   WorkerOptions options = StoryOptions();
   EXPECT_EQ(code(options), absl::StatusCode::kOk);
-  options.model_dir += "/missing";
+  options.model = ModelFolder{TestModel("missing")};
   EXPECT_EQ(code(options), absl::StatusCode::kNotFound);
   options = StoryOptions();
   options.weights = "int3";

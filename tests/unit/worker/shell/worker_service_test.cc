@@ -299,7 +299,7 @@ TEST_F(WorkerServiceTest, BadFirstMessagesAreRefused) {
 
 TEST_F(WorkerServiceTest, AFolderWithoutAModelIsSeenAtOnce) {
   WorkerServiceOptions options = Options("w");
-  options.loop.worker.model_dir = folder_;
+  options.loop.worker.model = ModelFolder{folder_};
   EXPECT_EQ(WorkerService::Start(options).status().code(), absl::StatusCode::kNotFound);
   options = Options("w");
   options.listen = "0.0.0.0:0";
