@@ -1,7 +1,5 @@
 #include "server/errors.h"
 
-#include <string>
-
 #include "absl/strings/str_cat.h"
 #include "proto/link.h"
 
@@ -42,6 +40,12 @@ ClientError DeadlineExceeded() {
 
 ClientError NoChatTemplate() {
   return {absl::InvalidArgumentError("chat: this model has no chat template; send text"), {}};
+}
+
+ClientError NoTokenizer(const std::string& field) {
+  return {absl::InvalidArgumentError(absl::StrCat(
+              field, ": this model has no tokenizer; send tokens.ids, stop by stop_token_ids")),
+          {}};
 }
 
 ClientError PromptTooLong(int64_t tokens, int64_t tokens_max) {

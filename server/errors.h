@@ -5,6 +5,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <cstdint>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
@@ -29,6 +30,7 @@ ClientError SlowReader();
 ClientError Cancelled();
 ClientError DeadlineExceeded();
 ClientError NoChatTemplate();
+ClientError NoTokenizer(const std::string& field);
 ClientError PromptTooLong(int64_t tokens, int64_t tokens_max);
 ClientError EmptyPrompt();
 // What the scheduler said: its own words for what the client can change, fixed ones for the rest.

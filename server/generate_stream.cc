@@ -77,9 +77,10 @@ void GenerateStream::EncodeAndSubmit() {
   if (!request_.ignore_eos()) stop_tokens_ = server_.model.end_tokens;
   stop_tokens_.insert(stop_tokens_.end(), request_.stop_token_ids().begin(),
                       request_.stop_token_ids().end());
-  // An answer to a chat begins a text; otherwise the output goes on from the prompt.
-  detokenizer_.emplace(server_.encoder.tokenizer(),
-                       DetokenizeOptions{.at_text_start = request_.has_chat()});
+  if (const Tokenizer* const tokenizer = server_.encoder.tokenizer(); tokenizer != nullptr) {
+    // An answer to a chat begins a text; otherwise the output goes on from the prompt.
+    detokenizer_.emplace(*tokenizer, DetokenizeOptions{.at_text_start = request_.has_chat()});
+  }
   if (request_.stop_size() > 0) {
     stops_.emplace(std::vector<std::string>(request_.stop().begin(), request_.stop().end()));
   }
@@ -155,7 +156,7 @@ void GenerateStream::AddTokenLocked(const TokenEvent& event) {
   // An end token is not part of the text.
   const bool stops =
       std::find(stop_tokens_.begin(), stop_tokens_.end(), event.token) != stop_tokens_.end();
-  if (!stops) AddTextLocked(detokenizer_->Push(event.token));
+  if (!stops && detokenizer_.has_value()) AddTextLocked(detokenizer_->Push(event.token));
   if (!end_.has_value() && pending_bytes_ > server_.limits.pending_bytes_max) {
     server_.counters.SlowReader();
     CancelRequestLocked();
@@ -173,7 +174,7 @@ void GenerateStream::AddTextLocked(const std::string& text) {
 }
 
 void GenerateStream::CompleteLocked(v1::FinishReason reason) {
-  if (!stops_.has_value() || !stops_->matched()) {
+  if (detokenizer_.has_value() && (!stops_.has_value() || !stops_->matched())) {
     const std::string rest = detokenizer_->Finish();
     std::string last = stops_.has_value() ? stops_->Push(rest) : rest;
     if (stops_.has_value()) last += stops_->Finish();

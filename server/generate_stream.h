@@ -67,7 +67,7 @@ class GenerateStream final : private grpc::ServerWriteReactor<grpc::ByteBuffer>,
   RequestId id_ = 0;
 
   std::mutex mutex_;
-  std::optional<IncrementalDetokenizer> detokenizer_;
+  std::optional<IncrementalDetokenizer> detokenizer_;  // nullopt: answers have no text
   std::optional<StopMatcher> stops_;
   v1::GenerateResponse pending_;
   size_t pending_bytes_ = 0;

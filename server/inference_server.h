@@ -33,7 +33,8 @@ struct InferenceServerOptions {
 
 class InferenceServer final {
  public:
-  // `chat_template` nullopt = the model has none. INVALID_ARGUMENT for a model without numbers,
+  // `tokenizer` null: prompts are token ids and answers have no text. `chat_template` nullopt = the
+  // model has none. INVALID_ARGUMENT for a model without numbers,
   // FAILED_PRECONDITION when a plain address is not local, UNAVAILABLE when the address is taken.
   static absl::StatusOr<std::unique_ptr<InferenceServer>> Start(
       InferenceServerOptions options, std::shared_ptr<const Tokenizer> tokenizer,

@@ -7,6 +7,7 @@
 namespace headgate {
 
 absl::StatusOr<std::vector<TokenId>> PromptEncoder::EncodeText(const std::string& text) const {
+  if (tokenizer_ == nullptr) return errors::NoTokenizer("text").status;
   return tokenizer_->Encode(text, EncodeOptions{});
 }
 
@@ -27,6 +28,7 @@ absl::StatusOr<std::vector<RenderedPiece>> PromptEncoder::RenderChat(
 }
 
 absl::StatusOr<std::vector<TokenId>> PromptEncoder::EncodeChat(const v1::ChatMessages& chat) const {
+  if (tokenizer_ == nullptr) return errors::NoTokenizer("chat").status;
   if (!chat_template_.has_value()) return errors::NoChatTemplate().status;
   ASSIGN_OR_RETURN(const std::vector<RenderedPiece> rendered, RenderChat(chat));
   std::vector<TextPiece> pieces;
@@ -38,6 +40,7 @@ absl::StatusOr<std::vector<TokenId>> PromptEncoder::EncodeChat(const v1::ChatMes
 
 absl::StatusOr<std::vector<TokenId>> PromptEncoder::Encode(
     const v1::GenerateRequest& request) const {
+  if (tokenizer_ == nullptr && request.stop_size() > 0) return errors::NoTokenizer("stop").status;
   if (request.has_text()) return EncodeText(request.text());
   if (request.has_chat()) return EncodeChat(request.chat());
   return std::vector<TokenId>(request.tokens().ids().begin(), request.tokens().ids().end());

@@ -16,7 +16,7 @@ namespace headgate {
 
 class PromptEncoder final {
  public:
-  // `chat_template` nullopt = the model has none.
+  // `tokenizer` null: token ids alone are taken. `chat_template` nullopt = the model has none.
   PromptEncoder(std::shared_ptr<const Tokenizer> tokenizer,
                 std::optional<ModelTemplate> chat_template)
       : tokenizer_(std::move(tokenizer)), chat_template_(std::move(chat_template)) {}
@@ -26,7 +26,7 @@ class PromptEncoder final {
   absl::StatusOr<std::vector<TokenId>> Encode(const v1::ScoreRequest& request) const;
   absl::StatusOr<std::vector<TokenId>> Encode(const v1::TokenizeRequest& request) const;
 
-  const Tokenizer& tokenizer() const { return *tokenizer_; }
+  const Tokenizer* tokenizer() const { return tokenizer_.get(); }  // null: none
   bool has_chat_template() const { return chat_template_.has_value(); }
 
  private:

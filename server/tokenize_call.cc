@@ -22,7 +22,7 @@ class TokenizeCall final : public UnaryCall {
     v1::TokenizeResponse answer;
     answer.mutable_token_ids()->Add(tokens->begin(), tokens->end());
     for (TokenId token : *tokens) {
-      answer.add_pieces(std::string(server().encoder.tokenizer().TokenBytes(token)));
+      answer.add_pieces(std::string(server().encoder.tokenizer()->TokenBytes(token)));
     }
     Succeed(answer);
   }

@@ -55,7 +55,7 @@ class InferenceTest : public ::testing::Test {
   }
 
   void StartServer(bool wait_ready = true) {
-    auto server = InferenceServer::Start(options_, MakeByteTokenizer(), chat_template_);
+    auto server = InferenceServer::Start(options_, tokenizer_, chat_template_);
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
     grpc::ChannelArguments args;
@@ -127,6 +127,7 @@ class InferenceTest : public ::testing::Test {
 
   std::string dir_;
   InferenceServerOptions options_;
+  std::shared_ptr<const Tokenizer> tokenizer_ = MakeByteTokenizer();
   std::optional<ModelTemplate> chat_template_;
   std::unique_ptr<FakeScheduler> scheduler_;
   std::unique_ptr<InferenceServer> server_;

@@ -72,6 +72,34 @@ TEST_F(InferenceTest, StopStringsEndTheTextAndTheRequest) {
   EXPECT_EQ(scheduler_->cancels(), 1u);
 }
 
+TEST_F(InferenceTest, WithoutATokenizerPromptsAreTokenIdsAndAnswersHaveNoText) {
+  StartScheduler();
+  scheduler_->set_script("abc");
+  tokenizer_ = nullptr;
+  StartServer();
+  v1::GenerateRequest request;
+  for (int id : {7, 8, 9}) request.mutable_tokens()->add_ids(id);
+  request.set_max_tokens(3);
+  const Answer answer = Ask(request);
+  ASSERT_TRUE(answer.status.ok()) << answer.status.error_message();
+  EXPECT_EQ(answer.text, "");
+  EXPECT_EQ(answer.tokens.size(), 3u);
+  EXPECT_EQ(answer.last.usage().prompt_tokens(), 3);
+  const auto expect_refused = [&](const v1::GenerateRequest& bad, const std::string& field) {
+    const Answer refused = Ask(bad);
+    EXPECT_EQ(refused.status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+    EXPECT_THAT(refused.status.error_message(), HasSubstr(field + ": this model has no tokenizer"));
+  };
+  request.add_stop("x");
+  expect_refused(request, "stop");
+  expect_refused(TextRequest("x"), "text");
+  v1::GenerateRequest chat;
+  v1::ChatMessage* message = chat.mutable_chat()->add_messages();
+  message->set_role("user");
+  message->set_content("x");
+  expect_refused(chat, "chat");
+}
+
 TEST_F(InferenceTest, ALostSchedulerIsNotSeenByTheClient) {
   StartScheduler();
   const std::string script = "The quick brown fox jumps over the lazy dog, again and again.";
