@@ -95,21 +95,27 @@ std::string ReportsTo(const std::string& dir) {
 }  // namespace
 
 Service::Service(fs::path dir, int metrics_port)
-    : dir_(std::move(dir)), metrics_port_(metrics_port) {
-  const std::string address = absl::StrCat("unix:", (dir_ / "api.sock").string());
-  channel_ = grpc::CreateChannel(address, grpc::InsecureChannelCredentials());
+    : dir_(std::move(dir)),
+      address_(absl::StrCat("unix:", (dir_ / "api.sock").string())),
+      metrics_port_(metrics_port) {
+  channel_ = grpc::CreateChannel(address_, grpc::InsecureChannelCredentials());
   stub_ = v1::Inference::NewStub(channel_);
 }
 
 absl::StatusOr<std::unique_ptr<Service>> Service::Start(const std::string& model,
                                                         std::vector<std::string> args) {
+  args.insert(args.begin(), absl::StrCat("--model=", model));
+  return Start(args);
+}
+
+absl::StatusOr<std::unique_ptr<Service>> Service::Start(const std::vector<std::string>& args) {
   std::string dir = (fs::temp_directory_path() / "hg-test-XXXXXX").string();
   if (mkdtemp(dir.data()) == nullptr) return absl::ErrnoToStatus(errno, dir);
   std::unique_ptr<Service> service(new Service(dir, PickPorts()));
   // A shell keeps stdout and stderr in files; exec keeps the pid.
-  std::string command = absl::StrCat(
-      ReportsTo(dir), "exec ", HEADGATE_BINARY, " serve --model=", model, " --listen=unix:", dir,
-      "/api.sock", " --run-dir=", dir, " --metrics-listen=127.0.0.1:", service->metrics_port_);
+  std::string command =
+      absl::StrCat(ReportsTo(dir), "exec ", HEADGATE_BINARY, " serve --listen=", service->address_,
+                   " --run-dir=", dir, " --metrics-listen=127.0.0.1:", service->metrics_port_);
   for (const std::string& arg : args) absl::StrAppend(&command, " ", arg);
   absl::StrAppend(&command, " >", dir, "/out 2>", dir, "/log");
   ASSIGN_OR_RETURN(service->serve_, ChildProcess::Spawn({"/bin/sh", "-c", command}, -1));

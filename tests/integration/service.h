@@ -19,8 +19,10 @@ namespace headgate {
 
 class Service {
  public:
-  // Starts `headgate serve --model MODEL args...` on a unix socket and waits until it is ready.
-  // The status holds the last lines of its log when it is not.
+  // Starts `headgate serve args...` on a unix socket and waits until it is ready. The status holds
+  // the last lines of its log when it is not.
+  static absl::StatusOr<std::unique_ptr<Service>> Start(const std::vector<std::string>& args);
+  // The same with `--model MODEL` before the others.
   static absl::StatusOr<std::unique_ptr<Service>> Start(const std::string& model,
                                                         std::vector<std::string> args);
   // Stops it when it is not stopped yet. A sanitizer's report of any role fails the test.
@@ -30,6 +32,7 @@ class Service {
   absl::Status Stop();
 
   v1::Inference::Stub& stub() { return *stub_; }
+  const std::string& address() const { return address_; }
   absl::StatusOr<v1::GetLoadResponse> Load();
   // Polls Load until every page of every pool is free and nothing runs or waits.
   absl::Status WaitUntilIdle(absl::Duration limit);
@@ -51,6 +54,7 @@ class Service {
   std::string SanitizerReports() const;
 
   const std::filesystem::path dir_;
+  const std::string address_;
   const int metrics_port_;
   std::optional<ChildProcess> serve_;
   std::shared_ptr<grpc::Channel> channel_;

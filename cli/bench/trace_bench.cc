@@ -1,0 +1,108 @@
+#include "cli/bench/trace_bench.h"
+
+#include <algorithm>
+#include <fstream>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "base/status_macros.h"
+
+namespace headgate {
+namespace {
+
+// Nearest-rank percentiles and the mean, in seconds.
+nlohmann::json Percentiles(std::vector<double> seconds) {
+  if (seconds.empty()) return nullptr;
+  std::sort(seconds.begin(), seconds.end());
+  double sum = 0.0;
+  for (const double one : seconds) sum += one;
+  const auto at = [&seconds](double share) {
+    const auto rank = static_cast<size_t>(share * static_cast<double>(seconds.size() - 1) + 0.5);
+    return seconds[rank];
+  };
+  return {{"mean", sum / static_cast<double>(seconds.size())},
+          {"p50", at(0.5)},
+          {"p90", at(0.9)},
+          {"p99", at(0.99)},
+          {"max", seconds.back()}};
+}
+
+void PrintPercentiles(const char* name, const nlohmann::json& values, std::ostream& out) {
+  if (values.is_null()) return;
+  out << absl::StreamFormat("%-22s %9.1f %9.1f %9.1f %9.1f %9.1f\n", name,
+                            1e3 * values["mean"].get<double>(), 1e3 * values["p50"].get<double>(),
+                            1e3 * values["p90"].get<double>(), 1e3 * values["p99"].get<double>(),
+                            1e3 * values["max"].get<double>());
+}
+
+void PrintSummary(const nlohmann::json& summary, std::ostream& out) {
+  out << absl::StreamFormat(
+      "%d requests completed, %d failed, %.2f s\n"
+      "%d prompt tokens and %d output tokens: %.1f tokens/s, output alone %.1f\n"
+      "%-22s %9s %9s %9s %9s %9s\n",
+      summary["completed"].get<int64_t>(), summary["failed"].get<int64_t>(),
+      summary["s"].get<double>(), summary["prompt_tokens"].get<int64_t>(),
+      summary["output_tokens"].get<int64_t>(), summary["tokens_per_s"].get<double>(),
+      summary["output_tokens_per_s"].get<double>(), "ms", "mean", "p50", "p90", "p99", "max");
+  PrintPercentiles("to the first token", summary["first_token_s"], out);
+  PrintPercentiles("between tokens", summary["between_tokens_s"], out);
+  if (summary.contains("first_failure")) {
+    out << "first failure: " << summary["first_failure"].get<std::string>() << "\n";
+  }
+}
+
+}  // namespace
+
+nlohmann::json Summarize(const ReplayTimes& times) {
+  int64_t completed = 0, prompt_tokens = 0, output_tokens = 0;
+  std::vector<double> first, gaps;
+  nlohmann::json summary;
+  for (const RequestTimes& request : times.requests) {
+    if (!request.status.ok()) {
+      if (!summary.contains("first_failure")) summary["first_failure"] = request.status.ToString();
+      continue;
+    }
+    ++completed;
+    prompt_tokens += request.prompt_tokens;
+    output_tokens += request.output_tokens;
+    first.push_back(absl::ToDoubleSeconds(request.first_token));
+    for (const absl::Duration gap : request.gaps) gaps.push_back(absl::ToDoubleSeconds(gap));
+  }
+  const double seconds = std::max(absl::ToDoubleSeconds(times.total), 1e-9);
+  summary["requests"] = times.requests.size();
+  summary["completed"] = completed;
+  summary["failed"] = static_cast<int64_t>(times.requests.size()) - completed;
+  summary["s"] = seconds;
+  summary["prompt_tokens"] = prompt_tokens;
+  summary["output_tokens"] = output_tokens;
+  summary["tokens_per_s"] = static_cast<double>(prompt_tokens + output_tokens) / seconds;
+  summary["output_tokens_per_s"] = static_cast<double>(output_tokens) / seconds;
+  summary["first_token_s"] = Percentiles(std::move(first));
+  summary["between_tokens_s"] = Percentiles(std::move(gaps));
+  return summary;
+}
+
+absl::Status RunTraceBench(const TraceBenchOptions& options, std::ostream& out) {
+  std::ifstream in(options.trace);
+  if (!in) return absl::NotFoundError(absl::StrCat("--trace ", options.trace, ": no such file"));
+  ASSIGN_OR_RETURN(std::vector<TraceRequest> trace, ReadTrace(in, options.trace));
+  if (options.at_once) {
+    for (TraceRequest& request : trace) request.arrival = absl::ZeroDuration();
+  }
+  ASSIGN_OR_RETURN(const ReplayTimes times, ReplayTrace(trace, {.server = options.server}));
+  const nlohmann::json summary = Summarize(times);
+  if (options.json) {
+    out << summary << "\n";
+  } else {
+    PrintSummary(summary, out);
+  }
+  if (summary["completed"] == 0) {
+    return absl::UnavailableError(
+        absl::StrCat("every request failed: ", summary["first_failure"].get<std::string>()));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace headgate

@@ -1,0 +1,72 @@
+// The files that `headgate bench serve --trace` reads, and the figures that it prints.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <sstream>
+
+#include "cli/bench/trace_bench.h"
+#include "cli/bench/trace_file.h"
+
+namespace headgate {
+namespace {
+
+absl::StatusOr<std::vector<TraceRequest>> Read(const std::string& text) {
+  std::istringstream in(text);
+  return ReadTrace(in, "t.txt");
+}
+
+TEST(TraceFileTest, RequestsWithAndWithoutTimes) {
+  const auto plain = Read("# prompt output\r\n374 44\r\n\n396\t109");
+  ASSERT_TRUE(plain.ok()) << plain.status();
+  ASSERT_EQ(plain->size(), 2u);
+  EXPECT_EQ((*plain)[0].prompt_tokens, 374);
+  EXPECT_EQ((*plain)[1].output_tokens, 109);
+  EXPECT_EQ((*plain)[1].arrival, absl::ZeroDuration());
+  const auto timed = Read("1 2 0\n3 4 1.25\n5 6 1.25\n");
+  ASSERT_TRUE(timed.ok()) << timed.status();
+  EXPECT_EQ((*timed)[2].arrival, absl::Milliseconds(1250));
+}
+
+TEST(TraceFileTest, BadLinesAreNamed) {
+  for (const char* bad : {"1 2\n3", "1 2\n3 x", "1 2\n0 4", "1 2\n3 4 5", "1 2 3\n4 5 2.5",
+                          "1 2 0\n3 4 nan", "1 2\n3 -4", "1 2\n99999999999 4"}) {
+    const absl::Status status = Read(bad).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << bad;
+    EXPECT_THAT(std::string(status.message()), testing::HasSubstr("t.txt:2:")) << bad;
+  }
+  EXPECT_FALSE(Read("# nothing\n").ok());
+}
+
+TEST(TraceBenchTest, FailedRequestsCountForNothingElse) {
+  ReplayTimes times;
+  times.total = absl::Seconds(2);
+  RequestTimes done;
+  done.prompt_tokens = 100;
+  done.output_tokens = 3;
+  done.first_token = absl::Milliseconds(50);
+  done.gaps = {absl::Milliseconds(10), absl::Milliseconds(30)};
+  RequestTimes failed;
+  failed.status = absl::ResourceExhaustedError("the queue is full");
+  failed.prompt_tokens = 1000;
+  failed.output_tokens = 1;
+  times.requests = {done, failed, done};
+  const nlohmann::json summary = Summarize(times);
+  EXPECT_EQ(summary["completed"], 2);
+  EXPECT_EQ(summary["failed"], 1);
+  EXPECT_THAT(summary["first_failure"].get<std::string>(), testing::HasSubstr("queue is full"));
+  EXPECT_DOUBLE_EQ(summary["tokens_per_s"].get<double>(), 206.0 / 2);
+  EXPECT_DOUBLE_EQ(summary["output_tokens_per_s"].get<double>(), 3.0);
+  EXPECT_DOUBLE_EQ(summary["first_token_s"]["p50"].get<double>(), 0.05);
+  EXPECT_DOUBLE_EQ(summary["between_tokens_s"]["mean"].get<double>(), 0.02);
+  EXPECT_DOUBLE_EQ(summary["between_tokens_s"]["p99"].get<double>(), 0.03);
+}
+
+TEST(TraceBenchTest, NothingCompletedIsNoNumber) {
+  ReplayTimes times;
+  times.requests.resize(1);
+  times.requests[0].status = absl::UnavailableError("gone");
+  EXPECT_TRUE(Summarize(times)["first_token_s"].is_null());
+}
+
+}  // namespace
+}  // namespace headgate
