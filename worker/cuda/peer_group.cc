@@ -110,7 +110,7 @@ absl::StatusOr<std::unique_ptr<PeerGroup>> PeerGroup::Meet(Collective& peers, cu
 
 absl::Status PeerGroup::Allocate(int rank, int ranks) {
   constexpr int64_t kCellBytes = sizeof(uint4);
-  const int64_t cell_of_all = 2 * (ranks - 1) * kCellBytes;
+  const int64_t cell_of_all = kCellBytes * 2 * (ranks - 1);
   if (!(cell_of_all <= options_.inbox_bytes && options_.inbox_bytes <= int64_t{1} << 32)) {
     return absl::InvalidArgumentError(
         absl::StrCat("an inbox of ", options_.inbox_bytes, " bytes; up to 4 GiB are possible"));

@@ -102,7 +102,7 @@ absl::Status RunForked(int ranks, absl::Duration limit,
     }
     children.push_back(child);
   }
-  const absl::Status status = AwaitChildren(children, absl::Now() + limit);
+  absl::Status status = AwaitChildren(children, absl::Now() + limit);
   for (const pid_t child : children) {
     if (child <= 0) continue;
     kill(child, SIGKILL);
