@@ -236,7 +236,7 @@ absl::Status CaptureCalls(Rank& rank, int calls, cudaGraphExec_t& run) {
   }
   cudaGraph_t graph = nullptr;
   RETURN_IF_ERROR(CudaStatus(cudaStreamEndCapture(rank.stream, &graph), "capturing"));
-  const absl::Status status = CudaStatus(cudaGraphInstantiate(&run, graph, 0), "instantiating");
+  absl::Status status = CudaStatus(cudaGraphInstantiate(&run, graph, 0), "instantiating");
   cudaGraphDestroy(graph);
   return status;
 }
@@ -298,7 +298,7 @@ TEST(PeerGpuTest, TakesWholeCellsAndLeavesTheLargeSumsOfManyRanksToNccl) {
   for (const int ranks : {2, 3}) {
     const absl::Status status = RunForked(ranks, kLimit, [](Collective& peers) -> absl::Status {
       PeerGroupOptions options;
-      options.inbox_bytes = 2 * (peers.size() - 1) * 8000;  // a row of 4,000
+      options.inbox_bytes = int64_t{8000} * 2 * (peers.size() - 1);  // a row of 4,000
       ASSIGN_OR_RETURN(const auto group, PeerGroup::Meet(peers, nullptr, options));
       const auto takes = [&](DType dtype, int64_t rows, int64_t cols) {
         return group->Takes({nullptr, dtype, rows, cols});
