@@ -1,4 +1,4 @@
-// The ranks' sums on the device by NCCL. One step thread per rank; all ranks make the same calls.
+// The ranks' sums and gathered logits on the device by NCCL. One step thread per rank; all ranks make the same calls.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 
 #include "absl/status/statusor.h"
 #include "worker/backend.h"
@@ -24,6 +25,14 @@ class NcclGroup {
   // values := sum over ranks, the same bits everywhere. Asynchronous. UNAVAILABLE when a peer is
   // gone, as far as is known at this time.
   absl::Status AllReduceSum(Tensor values);
+
+  // out := the ranks' fp32 columns side by side. `widths`: every rank's columns; `own`: this rank's;
+  // `parts`: scratch of the size of `out`. Asynchronous. Errors: as AllReduceSum.
+  // own [rows, widths[rank]], out [rows, sum of widths]
+  absl::Status GatherColumns(Tensor own, std::span<const int64_t> widths, Tensor parts, Tensor out);
+
+  // UNAVAILABLE when a peer is gone, as far as is known at this time.
+  absl::Status Check() const;
 
  private:
   NcclGroup(ncclComm_t comm, cudaStream_t stream) : comm_(comm), stream_(stream) {}
