@@ -29,6 +29,26 @@ nlohmann::json Percentiles(std::vector<double> seconds) {
           {"max", seconds.back()}};
 }
 
+// Output tokens a second of the stretch in which all requests decode: from the last first token to
+// the first end. Null where there is no such stretch.
+nlohmann::json AllDecoding(const std::vector<RequestTimes>& requests) {
+  absl::Duration since, until = absl::InfiniteDuration();
+  std::vector<absl::Duration> times;  // of all tokens but the first ones
+  for (const RequestTimes& request : requests) {
+    if (!request.status.ok()) continue;
+    absl::Duration at = request.start + request.first_token;
+    since = std::max(since, at);
+    for (const absl::Duration gap : request.gaps) times.push_back(at += gap);
+    until = std::min(until, at);
+  }
+  if (times.empty() || !(since < until)) return nullptr;
+  const auto count = std::count_if(times.begin(), times.end(), [&](absl::Duration time) {
+    return since < time && time <= until;
+  });
+  const double seconds = absl::ToDoubleSeconds(until - since);
+  return {{"s", seconds}, {"tokens_per_s", static_cast<double>(count) / seconds}};
+}
+
 void PrintPercentiles(const char* name, const nlohmann::json& values, std::ostream& out) {
   if (values.is_null()) return;
   out << absl::StreamFormat("%-22s %9.1f %9.1f %9.1f %9.1f %9.1f\n", name,
@@ -48,6 +68,10 @@ void PrintSummary(const nlohmann::json& summary, std::ostream& out) {
       summary["output_tokens_per_s"].get<double>(), "ms", "mean", "p50", "p90", "p99", "max");
   PrintPercentiles("to the first token", summary["first_token_s"], out);
   PrintPercentiles("between tokens", summary["between_tokens_s"], out);
+  if (const nlohmann::json& all = summary["all_decoding"]; !all.is_null()) {
+    out << absl::StreamFormat("all decoding, %.2f s: %.1f output tokens/s\n",
+                              all["s"].get<double>(), all["tokens_per_s"].get<double>());
+  }
   if (summary.contains("first_failure")) {
     out << "first failure: " << summary["first_failure"].get<std::string>() << "\n";
   }
@@ -81,6 +105,7 @@ nlohmann::json Summarize(const ReplayTimes& times) {
   summary["output_tokens_per_s"] = static_cast<double>(output_tokens) / seconds;
   summary["first_token_s"] = Percentiles(std::move(first));
   summary["between_tokens_s"] = Percentiles(std::move(gaps));
+  summary["all_decoding"] = AllDecoding(times.requests);
   return summary;
 }
 

@@ -18,8 +18,8 @@ struct TraceBenchOptions {
   bool json = false;
 };
 
-// Tokens a second, percentiles of the time to first token and of the time between tokens, and how
-// many requests failed and why first. Pure.
+// Tokens a second, percentiles of the time to first token and of the time between tokens, the rate
+// while all requests decode, and how many failed and why first. Pure.
 nlohmann::json Summarize(const ReplayTimes& times);
 
 // Prints the summary. INVALID_ARGUMENT for the file; UNAVAILABLE when the server does not answer,

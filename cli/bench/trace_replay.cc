@@ -54,8 +54,9 @@ class Stream final : private grpc::ClientReadReactor<v1::GenerateResponse> {
     times_.prompt_tokens = request_.tokens().ids_size();
   }
 
-  void Start(v1::Inference::Stub& stub, absl::Duration timeout) {
+  void Start(v1::Inference::Stub& stub, absl::Duration timeout, absl::Time replay_start) {
     start_ = last_ = absl::Now();
+    times_.start = start_ - replay_start;
     context_.set_deadline(absl::ToChronoTime(start_ + timeout));
     stub.async()->Generate(&context_, &request_, this);
     StartRead(&response_);
@@ -127,7 +128,7 @@ absl::StatusOr<ReplayTimes> ReplayTrace(const std::vector<TraceRequest>& trace,
   const absl::Time start = absl::Now();
   for (size_t i = 0; i < trace.size(); ++i) {
     absl::SleepFor(start + trace[i].arrival - absl::Now());
-    streams[i]->Start(*stubs[i % stubs.size()], options.timeout);
+    streams[i]->Start(*stubs[i % stubs.size()], options.timeout, start);
   }
   running.Wait();
   ReplayTimes times;

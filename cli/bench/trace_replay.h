@@ -13,9 +13,10 @@
 
 namespace headgate {
 
-// How one request went. Times are after its own start.
+// How one request went. Times are after its own start, but that.
 struct RequestTimes {
   absl::Status status;
+  absl::Duration start;  // after the replay's
   int64_t prompt_tokens = 0;
   int64_t output_tokens = 0;
   absl::Duration first_token;

@@ -61,6 +61,24 @@ TEST(TraceBenchTest, FailedRequestsCountForNothingElse) {
   EXPECT_DOUBLE_EQ(summary["between_tokens_s"]["p99"].get<double>(), 0.03);
 }
 
+TEST(TraceBenchTest, TheStretchInWhichAllDecode) {
+  const auto request = [](int start_ms, int first_ms, int tokens) {
+    RequestTimes times;
+    times.start = absl::Milliseconds(start_ms);
+    times.first_token = absl::Milliseconds(first_ms);
+    times.output_tokens = tokens;
+    times.gaps.assign(static_cast<size_t>(tokens - 1), absl::Milliseconds(10));
+    return times;
+  };
+  ReplayTimes times;
+  times.requests = {request(0, 100, 11), request(20, 120, 21)};  // 100 to 200 and 140 to 340 ms
+  const nlohmann::json all = Summarize(times)["all_decoding"];
+  EXPECT_NEAR(all["s"].get<double>(), 0.06, 1e-9);
+  EXPECT_NEAR(all["tokens_per_s"].get<double>(), 12 / 0.06, 1e-6);
+  times.requests.push_back(request(500, 100, 5));
+  EXPECT_TRUE(Summarize(times)["all_decoding"].is_null());
+}
+
 TEST(TraceBenchTest, NothingCompletedIsNoNumber) {
   ReplayTimes times;
   times.requests.resize(1);
