@@ -1,0 +1,122 @@
+#!/usr/bin/env python3
+"""Joins what tools/gpu/vllm_compare.sh measured into one JSON and prints the ratios.
+
+    vllm_report.py WORK_DIR COMMIT OUT
+
+WORK_DIR/vllm.jsonl: vLLM's figures, one JSON line each. WORK_DIR/ours/NAME.json: ours. Every ratio
+is of tokens a second, ours over vLLM's: `engine` without a server (`bench step`, `bench prompt`),
+`serve` through server, scheduler and worker over gRPC. vLLM's are of its engine without a server.
+"""
+import datetime
+import json
+import pathlib
+import subprocess
+import sys
+
+
+def read_vllm(path):
+    figures = {}
+    for line in path.read_text().splitlines() if path.exists() else []:
+        figure = json.loads(line)
+        figures.setdefault(figure.pop("name"), figure)  # of several traces the first
+    return figures
+
+
+def read_ours(folder):
+    return {file.stem: json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))
+            if file.stat().st_size > 0}
+
+
+def step(ours, part, batch, context):
+    for row in ours.get(part, {}).get("steps", []):
+        if (row["batch"], row["context"]) == (batch, context):
+            return row["tokens_per_s"]
+    return None
+
+
+def prompt(ours, part, tokens):
+    for row in ours.get(part, {}).get("prompts", []):
+        if row["tokens"] == tokens:
+            return row["best_tokens_per_s"]  # vLLM's figure is its best run too
+    return None
+
+
+def served_prompt(ours, prefix, tokens):
+    runs = [one["first_token_s"]["p50"] for name, one in ours.items()
+            if name.startswith(prefix) and one["completed"] > 0]
+    return tokens / min(runs) if runs else None
+
+
+def served_decode(ours, part):
+    stretch = ours.get(part, {}).get("all_decoding")
+    return stretch["tokens_per_s"] if stretch else None
+
+
+def rows(vllm, ours):
+    k = 1024
+    rate = lambda name, key="tok_s": vllm.get(name, {}).get(key)
+    served = lambda part: served_decode(ours, part)
+    azure = ours.get("serve_azure", {})
+    decode_16, decode_1 = rate("decode_16x32k"), rate("decode_1x128k")
+    return {
+        "decode 1 x 1K": (rate("decode_1x1k"), step(ours, "step_1", 1, k),
+                          served("serve_decode_1x1k")),
+        "decode 64 x 4K": (rate("decode_64x4k"), step(ours, "step_64", 64, 4 * k),
+                           served("serve_decode_64x4k")),
+        "decode 16 x 32K": (decode_16, step(ours, "step_16", 16, 32 * k),
+                            served("serve_decode_16x32k")),
+        "decode 1 x 128K": (decode_1, step(ours, "step_1", 1, 128 * k),
+                            served("serve_decode_1x128k")),
+        "prefill 8K": (rate("prefill_8k"), prompt(ours, "prompt", 8 * k),
+                       served_prompt(ours, "serve_prefill_8k", 8 * k)),
+        "prefill 32K": (rate("prefill_32k"), prompt(ours, "prompt", 32 * k),
+                        served_prompt(ours, "serve_prefill_32k", 32 * k)),
+        "prefill 128K": (rate("prefill_128k"), prompt(ours, "prompt_long", 128 * k), None),
+        "512 azure requests": (rate("throughput", "total_tok_s"), None, azure.get("tokens_per_s")),
+        "half streaming, decode 16 x 32K": (decode_16, step(ours, "step_streaming", 16, 32 * k),
+                                            served("serve_streaming_decode_16x32k")),
+        "half streaming, decode 1 x 128K": (decode_1, step(ours, "step_streaming", 1, 128 * k),
+                                            served("serve_streaming_decode_1x128k")),
+        "half streaming, prefill 128K": (
+            rate("prefill_128k"), prompt(ours, "prompt_streaming", 128 * k),
+            served_prompt(ours, "serve_streaming_prefill_128k", 128 * k)),
+    }
+
+
+def show(value, form):
+    return "-" if value is None else form % value
+
+
+def device():
+    try:
+        asked = subprocess.run(["nvidia-smi", "--query-gpu=name,driver_version",
+                                "--format=csv,noheader"], capture_output=True, text=True)
+    except OSError:
+        return "unknown"
+    return asked.stdout.strip()
+
+
+def main():
+    work, commit, out = pathlib.Path(sys.argv[1]), sys.argv[2], pathlib.Path(sys.argv[3])
+    vllm, ours = read_vllm(work / "vllm.jsonl"), read_ours(work / "ours")
+    table = {}
+    print(f"{'tokens/s':34} {'vLLM':>10} {'engine':>10} {'ratio':>7} {'serve':>10} {'ratio':>7}")
+    for name, (peer, engine, serve) in rows(vllm, ours).items():
+        ratio = lambda mine: mine / peer if mine and peer else None
+        table[name] = {"vllm": peer, "engine": engine, "engine_ratio": ratio(engine),
+                       "serve": serve, "serve_ratio": ratio(serve)}
+        print(f"{name:34} {show(peer, '%10.1f'):>10} {show(engine, '%10.1f'):>10} "
+              f"{show(ratio(engine), '%.2fx'):>7} {show(serve, '%10.1f'):>10} "
+              f"{show(ratio(serve), '%.2fx'):>7}")
+    start = vllm.get("start", {}).get("ready_s"), ours.get("startup", {}).get("ready_s")
+    print(f"seconds to ready: vLLM {show(start[0], '%.1f')}, ours {show(start[1], '%.1f')}")
+    report = {"commit": commit, "date": datetime.date.today().isoformat(),
+              "command": "tools/gpu/vllm_compare.sh", "device": device(),
+              "tokens_per_s": table, "ready_s": {"vllm": start[0], "ours": start[1]},
+              "vllm": vllm, "ours": ours}
+    out.write_text(json.dumps(report, indent=1) + "\n")
+    print(f"wrote {out}")
+
+
+if __name__ == "__main__":
+    main()
