@@ -25,10 +25,10 @@ fail() {
 
 prepare() { # PEER_DIR TRACE
   mkdir -p "$kit"
-  [ -e "$kit/0/kit.sha256" ] && [ -e "$kit/1/kit.sha256" ] || {
+  if [ ! -e "$kit/0/kit.sha256" ] || [ ! -e "$kit/1/kit.sha256" ]; then
     "$1/kit.sh" "$kit"
     rm -rf "$kit/site" "$kit/wheels" "$kit"/vllm_kit.tar.xz
-  }
+  fi
   cp -f "$1/bench.py" "$1/unpack.sh" "$kit/"
   cp -f "$2" "$kit/trace.txt"
   mkdir -p .gpu
