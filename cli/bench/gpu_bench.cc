@@ -18,6 +18,7 @@
 #include "worker/cuda/bench/matmul_bench.h"
 #include "worker/cuda/bench/peer_bench.h"
 #include "worker/cuda/bench/prefill_bench.h"
+#include "worker/cuda/bench/sample_bench.h"
 
 namespace headgate {
 namespace {
@@ -205,6 +206,52 @@ absl::Status RunAllReduce(bool json) {
                    [json](Collective& peers) { return MeasureAllReduce(peers, json); });
 }
 
+struct SampleCase {
+  std::string name;
+  SamplingParams params;
+};
+
+std::vector<SampleCase> SampleCases() {
+  std::vector<SampleCase> cases(6);
+  cases[0].name = "greedy";
+  for (size_t i = 1; i < cases.size(); ++i) cases[i].params.temperature = 0.8f;
+  cases[1].name = "temperature 0.8";
+  cases[2].name = "top_p 0.9";
+  cases[2].params.top_p = 0.9f;
+  cases[3].name = "top_k 50, top_p 0.9";
+  cases[3].params.top_k = 50;
+  cases[3].params.top_p = 0.9f;
+  cases[4] = cases[3];
+  cases[4].name += ", penalties";
+  cases[4].params.repetition_penalty = 1.2f;
+  cases[4].params.frequency_penalty = 0.5f;
+  cases[5].name = "20 log-probabilities";
+  cases[5].params.top_logprobs = 20;
+  return cases;
+}
+
+absl::Status RunSample(bool json) {
+  Report report(json);
+  for (const SampleCase& one : SampleCases()) {
+    for (const bool peaked : {true, false}) {
+      std::string line = absl::StrFormat("%-32s %-6s", one.name, peaked ? "peaked" : "flat");
+      nlohmann::json values = {{"case", one.name}, {"peaked", peaked}};
+      for (const int64_t rows : {1, 8, 64}) {
+        SampleBenchOptions options;
+        options.rows = rows;
+        options.params = one.params;
+        options.peaked = peaked;
+        ASSIGN_OR_RETURN(const double us, BenchSample(options));
+        absl::StrAppend(&line, absl::StrFormat("  %d rows %6.1f us", rows, us));
+        values[absl::StrCat("us_of_", rows)] = us;
+      }
+      report.Add(line, std::move(values));
+    }
+  }
+  report.Finish();
+  return absl::OkStatus();
+}
+
 void AddBench(CLI::App& bench, Run& run, const char* name, const char* what,
               absl::Status (*measure)(bool json)) {
   auto json = std::make_shared<bool>(false);
@@ -224,6 +271,7 @@ void AddGpuBenches(CLI::App& bench, Run& run) {
            RunMatMul);
   AddBench(bench, run, "allreduce", "Sums over all GPUs of a decode step's rows, beside NCCL's",
            RunAllReduce);
+  AddBench(bench, run, "sample", "Choosing a token from 128,256 logits", RunSample);
 }
 
 }  // namespace headgate

@@ -12,7 +12,7 @@ namespace headgate {
 namespace {
 
 constexpr double kLogWeightOne = 27.725887222397812;  // 40 ln 2
-// Of a list of the best tokens: where there are none among weights that are not 0, a little lower.
+// For the best tokens, whatever they weigh: bins reach 113 nats below the peak.
 constexpr float kTopBinsPerNat = 4.5f;
 
 struct SampleMemory {
