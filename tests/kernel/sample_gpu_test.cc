@@ -95,7 +95,7 @@ class Rig {
  private:
   const int64_t vocab_;
   cudaStream_t stream_ = nullptr;
-  const std::unique_ptr<NcclGroup> no_group_;
+  const std::unique_ptr<RankGroup> no_group_;
   std::unique_ptr<UploadRing> uploads_;
   std::unique_ptr<DevicePageStore> store_;
   std::unique_ptr<DeviceSampler> device_;

@@ -17,9 +17,10 @@
 #include "worker/cuda/device_buffer.h"
 #include "worker/cuda/device_matrix.h"
 #include "worker/cuda/device_page_store.h"
+#include "worker/cuda/device_sampler.h"
 #include "worker/cuda/matmul.h"
-#include "worker/cuda/nccl_group.h"
 #include "worker/cuda/prefill_attention.h"
+#include "worker/cuda/rank_group.h"
 #include "worker/cuda/row_ops.h"
 #include "worker/cuda/step_graphs.h"
 #include "worker/cuda/upload_ring.h"
@@ -101,8 +102,8 @@ class CudaBackend final : public Backend {
   UploadRing uploads_;       // of the page store and the sampler
   UploadRing step_uploads_;  // of BeginStep: always to the same place
   const std::unique_ptr<MatrixProducts> products_;
-  StepGraphs graphs_;  // of steps that decode only
-  std::unique_ptr<NcclGroup> group_;
+  StepGraphs graphs_;                         // of steps that decode only
+  std::unique_ptr<RankGroup> group_;          // null: no peers
   std::deque<CudaBuffer> owned_;              // of Allocate and Upload
   std::unique_ptr<WeightUploader> uploader_;  // of Pack; null before and after loading
   CudaBuffer pages_;
@@ -221,15 +222,19 @@ absl::StatusOr<std::unique_ptr<PageStore>> CudaBackend::CreatePages(const KvLayo
   return store;
 }
 
-absl::StatusOr<std::unique_ptr<TokenSampler>> CudaBackend::CreateSampler(const SamplerShape&) {
-  return absl::UnimplementedError("cuda: sampling");
+absl::StatusOr<std::unique_ptr<TokenSampler>> CudaBackend::CreateSampler(
+    const SamplerShape& shape) {
+  ASSIGN_OR_RETURN(std::unique_ptr<DeviceSampler> sampler,
+                   DeviceSampler::Create(shape, *store_, group_, stream_));
+  step_.last_tokens = sampler->last_tokens();
+  return sampler;
 }
 
 absl::Status CudaBackend::Connect(Collective* peers) {
   graphs_.Clear();  // they hold the group's sums
   group_.reset();
   if (peers == nullptr || peers->size() == 1) return absl::OkStatus();
-  ASSIGN_OR_RETURN(group_, NcclGroup::Meet(*peers, stream_));
+  ASSIGN_OR_RETURN(group_, RankGroup::Meet(*peers, stream_));
   return absl::OkStatus();
 }
 
@@ -284,7 +289,7 @@ absl::Status CudaBackend::SumAddRmsNorm(Tensor residual, Tensor delta,
   CHECK(delta.cols == cols && out.cols == cols && delta.rows == residual.rows &&
         out.rows == residual.rows && static_cast<int64_t>(weight.size()) == cols)
       << "SumAddRmsNorm shapes";
-  if (group_ != nullptr) RETURN_IF_ERROR(group_->AllReduceSum(delta));
+  if (group_ != nullptr) return group_->SumAddRmsNorm(residual, delta, weight, eps, out);
   LaunchRmsNorm(Sums(residual), Operand(delta), weight.data(), eps, residual.rows, cols,
                 Operand(out), stream_);
   CudaCheck(cudaGetLastError(), "SumAddRmsNorm");
@@ -293,7 +298,7 @@ absl::Status CudaBackend::SumAddRmsNorm(Tensor residual, Tensor delta,
 
 absl::Status CudaBackend::SumAdd(Tensor residual, Tensor delta) {
   CHECK(residual.cols == delta.cols && residual.rows == delta.rows) << "SumAdd shapes";
-  if (group_ != nullptr) RETURN_IF_ERROR(group_->AllReduceSum(delta));
+  if (group_ != nullptr) return group_->SumAdd(residual, delta);
   LaunchAdd(Sums(residual), Operand(delta), residual.rows, residual.cols, stream_);
   CudaCheck(cudaGetLastError(), "SumAdd");
   return absl::OkStatus();

@@ -38,7 +38,7 @@ LogitOutcome ToHost(const SampleOutcome& from, bool sample, bool scored) {
 }  // namespace
 
 DeviceSampler::DeviceSampler(const SamplerShape& shape, int64_t vocab, const DevicePageStore& store,
-                             const std::unique_ptr<NcclGroup>& group, UploadRing uploads,
+                             const std::unique_ptr<RankGroup>& group, UploadRing uploads,
                              cudaStream_t stream)
     : shape_(shape),
       vocab_(vocab),
@@ -55,7 +55,7 @@ DeviceSampler::~DeviceSampler() {
 
 absl::StatusOr<std::unique_ptr<DeviceSampler>> DeviceSampler::Create(
     const SamplerShape& shape, const DevicePageStore& store,
-    const std::unique_ptr<NcclGroup>& group, cudaStream_t stream) {
+    const std::unique_ptr<RankGroup>& group, cudaStream_t stream) {
   const int64_t vocab =
       std::accumulate(shape.vocabulary.begin(), shape.vocabulary.end(), int64_t{0});
   CHECK(1 <= vocab && vocab <= int64_t{1} << 30) << "a vocabulary of " << vocab;

@@ -23,7 +23,7 @@
 #include "base/step.h"
 #include "worker/cuda/device_buffer.h"
 #include "worker/cuda/device_page_store.h"
-#include "worker/cuda/nccl_group.h"
+#include "worker/cuda/rank_group.h"
 #include "worker/cuda/sample.h"
 #include "worker/cuda/upload_ring.h"
 #include "worker/sampling/token_sampler.h"
@@ -39,7 +39,7 @@ class DeviceSampler final : public TokenSampler {
   // there is no memory.
   static absl::StatusOr<std::unique_ptr<DeviceSampler>> Create(
       const SamplerShape& shape, const DevicePageStore& store,
-      const std::unique_ptr<NcclGroup>& group, cudaStream_t stream);
+      const std::unique_ptr<RankGroup>& group, cudaStream_t stream);
   ~DeviceSampler() override;
 
   void Add(const SequenceStart& start) override;
@@ -75,7 +75,7 @@ class DeviceSampler final : public TokenSampler {
   };
 
   DeviceSampler(const SamplerShape& shape, int64_t vocab, const DevicePageStore& store,
-                const std::unique_ptr<NcclGroup>& group, UploadRing uploads, cudaStream_t stream);
+                const std::unique_ptr<RankGroup>& group, UploadRing uploads, cudaStream_t stream);
   absl::Status Allocate();
 
   const Live& Find(SequenceId sequence) const;
@@ -89,7 +89,7 @@ class DeviceSampler final : public TokenSampler {
   const SamplerShape shape_;
   const int64_t vocab_;  // columns of all ranks
   const DevicePageStore& store_;
-  const std::unique_ptr<NcclGroup>& group_;
+  const std::unique_ptr<RankGroup>& group_;
   const cudaStream_t stream_;
   UploadRing uploads_;  // with one place on the device
 

@@ -1,4 +1,5 @@
-// The ranks' sums and gathered logits on the device by NCCL. One step thread per rank; all ranks make the same calls.
+// The ranks' sums and gathered logits on the device by NCCL. One step thread per rank; all ranks
+// make the same calls.
 #pragma once
 
 #include <cuda_runtime.h>

@@ -2,6 +2,7 @@
 #include <type_traits>
 
 #include "base/check.h"
+#include "worker/cuda/block_sum.cuh"
 #include "worker/cuda/launch.cuh"
 #include "worker/cuda/row_ops.h"
 #include "worker/cuda/row_vector.cuh"
@@ -33,23 +34,6 @@ void Launch(void (*kernel)(Parameters...), int64_t blocks, int64_t threads, cuda
             Arguments... arguments) {
   LaunchOverlapping(kernel, static_cast<unsigned>(blocks), static_cast<unsigned>(threads), 0,
                     stream, arguments...);
-}
-
-__device__ float SumOverWarp(float value) {
-  for (int offset = kWarp / 2; offset > 0; offset /= 2) {
-    value += __shfl_xor_sync(~0u, value, offset);
-  }
-  return value;
-}
-
-// Of whole warps. Once in a kernel.
-__device__ float SumOverBlock(float value) {
-  __shared__ float of_warp[kThreadsMax / kWarp];
-  const int lane = threadIdx.x % kWarp;
-  value = SumOverWarp(value);
-  if (lane == 0) of_warp[threadIdx.x / kWarp] = value;
-  __syncthreads();
-  return SumOverWarp(lane < blockDim.x / kWarp ? of_warp[lane] : 0.0f);
 }
 
 template <int kWidth>
