@@ -16,7 +16,8 @@ class GpuMatMulTest : public testing::Test {
     n_ = n;
     k_ = k;
     const auto values = Rounded(RandomFloats(static_cast<size_t>(n * k), 1, 0.02f));
-    const HostRows matrix({reinterpret_cast<const std::byte*>(values.data()), DType::kF32, n, k, k});
+    const HostRows matrix(
+        {reinterpret_cast<const std::byte*>(values.data()), DType::kF32, n, k, k});
     w_gpu_ = gpu_->Pack(matrix, WeightFormat::kBF16).value();
     w_cpu_ = cpu_->Pack(matrix, WeightFormat::kF32).value();
     x_values_ = Rounded(RandomFloats(static_cast<size_t>(kRows * k), 2));
