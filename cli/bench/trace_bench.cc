@@ -1,6 +1,7 @@
 #include "cli/bench/trace_bench.h"
 
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <utility>
 #include <vector>
@@ -19,8 +20,8 @@ nlohmann::json Percentiles(std::vector<double> seconds) {
   double sum = 0.0;
   for (const double one : seconds) sum += one;
   const auto at = [&seconds](double share) {
-    const auto rank = static_cast<size_t>(share * static_cast<double>(seconds.size() - 1) + 0.5);
-    return seconds[rank];
+    return seconds[static_cast<size_t>(
+        std::lround(share * static_cast<double>(seconds.size() - 1)))];
   };
   return {{"mean", sum / static_cast<double>(seconds.size())},
           {"p50", at(0.5)},

@@ -122,6 +122,7 @@ absl::StatusOr<ReplayTimes> ReplayTrace(const std::vector<TraceRequest>& trace,
   std::mt19937_64 random(options.seed);
   absl::BlockingCounter running(static_cast<int>(trace.size()));
   std::vector<std::unique_ptr<Stream>> streams;  // made before the clock runs
+  streams.reserve(trace.size());
   for (const TraceRequest& request : trace) {
     streams.push_back(std::make_unique<Stream>(MakeRequest(request, vocabulary, random), running));
   }

@@ -22,6 +22,8 @@ measure step "$headgate" bench step --batch 1,16,64 --context 1024,4096,32768 --
 measure step_long "$headgate" bench step --batch 1 --context 131072 --json
 measure step_streaming "$headgate" bench step --batch 1,16 --context 32768,131072 --json \
   --policy tests/data/head_patterns/Llama-3-8B-Instruct-Gradient-1048k --sparsity 0.5
+measure prompt "$headgate" bench prompt --tokens 8192,32768 --runs 2 --json
+measure startup "$headgate" bench startup --shape llama3-8b --json
 measure cudnn python3 tools/gpu/sdpa_baseline.py
 python3 - "$parts" "$out" "${1:-unknown}" <<'PY'
 import datetime, json, pathlib, subprocess, sys

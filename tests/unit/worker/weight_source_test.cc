@@ -51,7 +51,7 @@ TEST(WeightSourceTest, PickedColumnsInBlocksOfAnySize) {
   const auto checkpoint = Checkpoint::Open(TestModel("stories260k"));
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
   const std::vector<std::byte> up = Whole(*checkpoint, kUp);
-  constexpr std::ptrdiff_t kRow = 64 * 4;
+  constexpr std::ptrdiff_t kRow = 256;  // bytes: 64 fp32 columns
   const std::vector<std::vector<Span>> picks = {
       {{0, 64}}, {{0, 16}, {16, 64}}, {{16, 64}, {0, 16}}, {{8, 24}, {40, 41}}, {{5, 5}}};
   for (const std::vector<Span>& spans : picks) {
