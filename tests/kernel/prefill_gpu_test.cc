@@ -36,9 +36,14 @@ class PrefillRig {
   int64_t heads() const { return kv_heads() * shape_.group; }
   int64_t cols() const { return (heads() + 2 * kv_heads()) * shape_.head_dim; }
 
-  // The next chunk of every sequence as one step, by both kernels. `poisoned`: this sequence's rows
-  // are NaN, and it is not compared.
-  void Step(const std::vector<std::pair<SequenceId, int64_t>>& parts, SequenceId poisoned = 0) {
+  struct StepOptions {
+    SequenceId poisoned = 0;        // this sequence's rows are NaN, and it is not compared
+    float spread = 1.0f;            // of queries, keys and values
+    bool long_chunks_only = false;  // chunks of one row are not compared
+  };
+  // The next chunk of every sequence as one step, by both kernels.
+  void Step(const std::vector<std::pair<SequenceId, int64_t>>& parts) { Step(parts, {}); }
+  void Step(const std::vector<std::pair<SequenceId, int64_t>>& parts, const StepOptions& options) {
     std::vector<Chunk> chunks;
     std::vector<StepSequence> sequences;
     std::vector<int32_t> positions, sequence_of;
@@ -59,11 +64,13 @@ class PrefillRig {
         positions.push_back(static_cast<int32_t>(position + i));
         sequence_of.push_back(static_cast<int32_t>(sequences.size()) - 1);
       }
-      auto values = RandomFloats(static_cast<size_t>(length * cols()), ++seed_);
-      if (id == poisoned) std::fill(values.begin(), values.end(), NAN);
+      auto values = RandomFloats(static_cast<size_t>(length * cols()), ++seed_, options.spread);
+      if (id == options.poisoned) std::fill(values.begin(), values.end(), NAN);
       qkv.insert(qkv.end(), values.begin(), values.end());
-      compared.insert(compared.end(), static_cast<size_t>(length), id != poisoned);
-      tiles += PrefillTiles(length, shape_.group);
+      const bool skipped = options.long_chunks_only && length == 1;
+      compared.insert(compared.end(), static_cast<size_t>(length),
+                      id != options.poisoned && !skipped);
+      if (!skipped) tiles += PrefillTiles(length, shape_.group);
     }
     ASSERT_TRUE(store_->BeginStep(chunks).ok());
     uploads_.Begin();
@@ -80,6 +87,7 @@ class PrefillRig {
     call.kv_heads = static_cast<int32_t>(kv_heads());
     call.heads = static_cast<int32_t>(heads());
     call.head_dim = static_cast<int32_t>(shape_.head_dim);
+    call.long_chunks_only = options.long_chunks_only;
     const auto rows = static_cast<int64_t>(positions.size());
     const Tensor in = NewTensor(*backend_, qkv, rows, TensorUse::kOperand);
     const std::vector<float> poison(static_cast<size_t>(rows * heads() * shape_.head_dim), NAN);
@@ -91,6 +99,7 @@ class PrefillRig {
     LaunchAttend(call, nullptr);
     call.out = static_cast<__nv_bfloat16*>(fast.data);
     CudaCheck(LaunchPrefill(call, tiles, nullptr), "prefill");
+    call.long_chunks_only = false;
     LaunchAppend(call, nullptr);
     store_->Commit();
     Compare(Get(fast), Get(plain), compared);
@@ -125,8 +134,9 @@ constexpr RowSpec kFullRow;
 constexpr RowSpec kStreaming{HeadClass::kStreaming, 64, 256};
 
 TEST(GpuPrefillTest, HeadAndGroupSizes) {
-  for (const int64_t head_dim : {64, 128}) {
+  for (const int64_t head_dim : {64, 96, 128}) {
     for (const int64_t group : {1, 3, 4, 8, 16}) {
+      SCOPED_TRACE(testing::Message() << "head_dim " << head_dim << ", group " << group);
       PrefillRig rig({.head_dim = head_dim, .group = group, .rows = {kFullRow, kStreaming}});
       rig.Step({{1, 150}});
       rig.Step({{1, 301}});
@@ -138,6 +148,7 @@ TEST(GpuPrefillTest, LengthsWhereTilesAndPagesEnd) {
   for (const int64_t page_tokens : {16, 64}) {
     for (const int64_t before : {0, 1, 15, 16, 17, 127, 128, 129, 500}) {
       for (const int64_t length : {1, 2, 31, 32, 33, 128, 129, 200}) {
+        SCOPED_TRACE(testing::Message() << page_tokens << ", " << before << ", " << length);
         PrefillRig rig({.rows = {kFullRow}, .page_tokens = page_tokens});
         if (before > 0) rig.Step({{1, before}});
         rig.Step({{1, length}});
@@ -160,9 +171,42 @@ TEST(GpuPrefillTest, ABatchOfChunks) {
   rig.Step({{2, 255}, {4, 1000}, {1, 1}, {3, 5}});
 }
 
+// Steps at which the kernel looks for the largest score, and those between them.
+TEST(GpuPrefillTest, LongContexts) {
+  for (const int64_t head_dim : {64, 96, 128}) {
+    PrefillRig rig({.head_dim = head_dim, .rows = {kFullRow, kStreaming}});
+    rig.Step({{1, 2111}});
+    rig.Step({{1, 3000}});
+    rig.Step({{1, 77}, {2, 130}});
+  }
+}
+
+// Scores rise between those steps by more than weights can hold: tiles are computed again.
+TEST(GpuPrefillTest, ScoresFarApart) {
+  for (const float spread : {4.0f, 12.0f, 40.0f}) {
+    SCOPED_TRACE(spread);
+    PrefillRig rig({.rows = {kFullRow, kStreaming}});
+    rig.Step({{1, 1500}, {2, 40}}, {.spread = spread});
+    rig.Step({{2, 700}, {1, 300}}, {.spread = spread});
+  }
+}
+
+TEST(GpuPrefillTest, MoreSequencesThanAWarpHasLanes) {
+  for (const bool long_chunks_only : {false, true}) {
+    PrefillRig rig({.rows = {kFullRow, kStreaming}});
+    for (int round = 0; round < 2; ++round) {
+      std::vector<std::pair<SequenceId, int64_t>> parts;
+      for (int64_t i = 0; i < 70; ++i) {
+        parts.emplace_back(static_cast<SequenceId>(i + 1), i % 3 == round ? 1 : 1 + 7 * i % 65);
+      }
+      rig.Step(parts, {.long_chunks_only = long_chunks_only});
+    }
+  }
+}
+
 TEST(GpuPrefillTest, ANeighboursNaNStaysThere) {
   PrefillRig rig({.rows = {kFullRow, kStreaming}});
-  rig.Step({{1, 37}, {2, 40}, {3, 21}}, /*poisoned=*/2);
+  rig.Step({{1, 37}, {2, 40}, {3, 21}}, {.poisoned = 2});
   rig.Step({{3, 5}, {1, 50}});
 }
 

@@ -14,8 +14,8 @@ inline constexpr int kBoxKeys = 16;
 
 // Up to four runs of positions, in order: sinks and window in pages, sinks and window in the chunk.
 struct KeyBoxes {
-  int64_t first[4];  // position of a run's first key
-  int64_t end[4];    // one past its last key that exists; later keys of the last box are void
+  int32_t first[4];  // position of a run's first key
+  int32_t end[4];    // one past its last key that exists; later keys of the last box are void
   int32_t until[4];  // boxes of this run and those before it
 
   __device__ int32_t count() const { return until[3]; }
@@ -24,17 +24,26 @@ struct KeyBoxes {
     return (box >= until[0] ? 1 : 0) + (box >= until[1] ? 1 : 0) + (box >= until[2] ? 1 : 0);
   }
   // Position of the first key of a box of `run`.
-  __device__ int64_t Position(int32_t box, int run) const {
-    return first[run] + static_cast<int64_t>(box - (run == 0 ? 0 : until[run - 1])) * kBoxKeys;
+  __device__ int32_t Position(int32_t box, int run) const {
+    return first[run] + (box - (run == 0 ? 0 : until[run - 1])) * kBoxKeys;
+  }
+  // Whether one of the boxes [begin, end) has void keys or does not exist.
+  __device__ bool HasVoid(int32_t begin, int32_t stop) const {
+    bool found = stop > count();
+    for (int run = 0; run < 4; ++run) {
+      const bool partial = (end[run] - first[run]) % kBoxKeys > 0;
+      found |= partial && begin < until[run] && until[run] <= stop;
+    }
+    return found;
   }
 };
 
 // For queries at positions [from, to] of `sequence`.
 __device__ inline KeyBoxes FindKeyBoxes(const RowSpec& spec, const StepSequence& sequence,
-                                        int64_t from, int64_t to, int64_t page_tokens) {
-  const int64_t position = sequence.position;
-  const int64_t window = WindowStart(spec, from, page_tokens);
-  const int64_t sinks = min(spec.sinks, to + 1);
+                                        int32_t from, int32_t to, int32_t page_tokens) {
+  const int32_t position = sequence.position;
+  const auto window = static_cast<int32_t>(WindowStart(spec, from, page_tokens));
+  const auto sinks = static_cast<int32_t>(min(spec.sinks, int64_t{to} + 1));
   KeyBoxes boxes;
   boxes.first[0] = 0;
   boxes.end[0] = min(sinks, position);
@@ -46,8 +55,8 @@ __device__ inline KeyBoxes FindKeyBoxes(const RowSpec& spec, const StepSequence&
   boxes.end[3] = to + 1;
   int32_t until = 0;
   for (int run = 0; run < 4; ++run) {
-    const int64_t keys = max(boxes.end[run] - boxes.first[run], int64_t{0});
-    until += static_cast<int32_t>((keys + kBoxKeys - 1) / kBoxKeys);
+    const int32_t keys = max(boxes.end[run] - boxes.first[run], 0);
+    until += (keys + kBoxKeys - 1) / kBoxKeys;
     boxes.until[run] = until;
   }
   return boxes;

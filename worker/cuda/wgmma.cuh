@@ -9,17 +9,19 @@
 
 namespace headgate {
 
-// Operands lie in blocks of 64 bf16 columns (128 bytes) with the 128-byte swizzle: rows of 128
-// bytes, 16-byte piece p of row r at place p ^ (r % 8). A block begins at a multiple of 1,024.
+// Operands lie in blocks of 8 rows and 64 bf16 columns with the 128-byte swizzle: rows of 128
+// bytes, 16-byte piece p of row r at place p ^ r. A block begins at a multiple of 1,024.
 inline constexpr int kSwizzleCols = 64;
 inline constexpr int kSwizzleRowBytes = 128;
+inline constexpr int kSwizzleBlockBytes = 8 * kSwizzleRowBytes;
 
-// `leading`: bytes between blocks of 64 columns (used where columns are the M or N dimension).
-__device__ inline uint64_t SmemDescriptor(uint32_t address, uint32_t leading) {
+// `across`: bytes from a block to the one of the next 64 columns (used where columns are the N
+// dimension); `down`: to the one of the next 8 rows.
+__device__ inline uint64_t SmemDescriptor(uint32_t address, uint32_t across, uint32_t down) {
   constexpr uint64_t kSwizzle128 = 1;
-  constexpr uint64_t kEightRows = 8 * kSwizzleRowBytes;
   return static_cast<uint64_t>((address & 0x3FFFF) >> 4) |
-         static_cast<uint64_t>(leading >> 4) << 16 | (kEightRows >> 4) << 32 | kSwizzle128 << 62;
+         static_cast<uint64_t>(across >> 4) << 16 | static_cast<uint64_t>(down >> 4) << 32 |
+         kSwizzle128 << 62;
 }
 
 __device__ inline uint32_t SmemAddress(const void* pointer) {
@@ -46,44 +48,46 @@ __device__ inline void AfterWait(float (&registers)[kCount]) {
 #define HEADGATE_REGS_8(d, i)                                                                 \
   "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), \
       "+f"(d[i + 6]), "+f"(d[i + 7])
-#define HEADGATE_REGS_32(d, i)                                                  \
-  HEADGATE_REGS_8(d, i), HEADGATE_REGS_8(d, i + 8), HEADGATE_REGS_8(d, i + 16), \
-      HEADGATE_REGS_8(d, i + 24)
+#define HEADGATE_REGS_16(d, i) HEADGATE_REGS_8(d, i), HEADGATE_REGS_8(d, i + 8)
+#define HEADGATE_REGS_32(d, i) HEADGATE_REGS_16(d, i), HEADGATE_REGS_16(d, i + 16)
+#define HEADGATE_NAMES_32                                          \
+  "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17," \
+  "%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31"
+#define HEADGATE_NAMES_48 \
+  HEADGATE_NAMES_32 ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47"
+#define HEADGATE_NAMES_64 \
+  HEADGATE_NAMES_48 ",%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
 
-// d [64, 128] (+)= a [64, 16] * b [128, 16]^T, both in shared memory, k contiguous.
-__device__ inline void Wgmma64x128Shared(float (&d)[64], uint64_t a, uint64_t b, int accumulate) {
+// d [64, 128] (+)= a [64, 16] (registers) * b [128, 16]^T, k contiguous in shared memory.
+__device__ inline void WgmmaTransposed(float (&d)[64], const uint32_t (&a)[4], uint64_t b,
+                                       int accumulate) {
   asm volatile(
-      "{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\n"
+      "{\n.reg .pred p;\nsetp.ne.b32 p, %69, 0;\n"
       "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 "
-      "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,"
-      "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,"
-      "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,"
-      "%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63}, "
-      "%64, %65, p, 1, 1, 0, 0;\n}\n"
+      "{" HEADGATE_NAMES_64 "}, {%64,%65,%66,%67}, %68, p, 1, 1, 0;\n}\n"
       : HEADGATE_REGS_32(d, 0), HEADGATE_REGS_32(d, 32)
-      : "l"(a), "l"(b), "r"(accumulate));
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate));
 }
 
-// d [64, 128] += a [64, 16] (registers) * b [16, 128], n contiguous in shared memory.
-__device__ inline void WgmmaFromRegisters(float (&d)[64], const uint32_t (&a)[4], uint64_t b) {
+// d [64, n] += a [64, 16] (registers) * b [16, n], n contiguous in shared memory: n = 128, 96, 64.
+__device__ inline void WgmmaAdd(float (&d)[64], const uint32_t (&a)[4], uint64_t b) {
   asm volatile(
       "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 "
-      "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,"
-      "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,"
-      "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,"
-      "%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63}, "
-      "{%64,%65,%66,%67}, %68, 1, 1, 1, 1;\n"
+      "{" HEADGATE_NAMES_64 "}, {%64,%65,%66,%67}, %68, 1, 1, 1, 1;\n"
       : HEADGATE_REGS_32(d, 0), HEADGATE_REGS_32(d, 32)
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
 }
-
-// The same for 64 columns.
-__device__ inline void WgmmaFromRegisters(float (&d)[32], const uint32_t (&a)[4], uint64_t b) {
+__device__ inline void WgmmaAdd(float (&d)[48], const uint32_t (&a)[4], uint64_t b) {
+  asm volatile(
+      "wgmma.mma_async.sync.aligned.m64n96k16.f32.bf16.bf16 "
+      "{" HEADGATE_NAMES_48 "}, {%48,%49,%50,%51}, %52, 1, 1, 1, 1;\n"
+      : HEADGATE_REGS_32(d, 0), HEADGATE_REGS_16(d, 32)
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+}
+__device__ inline void WgmmaAdd(float (&d)[32], const uint32_t (&a)[4], uint64_t b) {
   asm volatile(
       "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 "
-      "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,"
-      "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31}, "
-      "{%32,%33,%34,%35}, %36, 1, 1, 1, 1;\n"
+      "{" HEADGATE_NAMES_32 "}, {%32,%33,%34,%35}, %36, 1, 1, 1, 1;\n"
       : HEADGATE_REGS_32(d, 0)
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
 }
@@ -116,19 +120,35 @@ __device__ inline void FenceAsyncProxy() {
 __device__ inline void NamedBarrier(int id, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
+// The same; whether one of them says so.
+__device__ inline bool NamedBarrierOr(int id, int threads, bool value) {
+  int any;
+  asm volatile(
+      "{\n.reg .pred mine, found;\nsetp.ne.b32 mine, %1, 0;\n"
+      "bar.red.or.pred found, %2, %3, mine;\nselp.b32 %0, 1, 0, found;\n}\n"
+      : "=r"(any)
+      : "r"(static_cast<int>(value)), "r"(id), "r"(threads)
+      : "memory");
+  return any != 0;
+}
 
-// The same without waiting.
+// As NamedBarrier, without waiting.
 __device__ inline void NamedArrive(int id, int threads) {
   asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
 
-// A box of a matrix, from column `col` and row `row`; `barrier` hears of its bytes.
-__device__ inline void CopyBox(const CUtensorMap& map, uint32_t to, int32_t col, int32_t row,
+struct BoxCorner {
+  int32_t at[4];
+};
+
+// A box of four dimensions; `barrier` hears of its bytes.
+__device__ inline void CopyBox(const CUtensorMap& map, uint32_t to, const BoxCorner& corner,
                                uint64_t* barrier) {
   asm volatile(
-      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes "
-      "[%0], [%1, {%2, %3}], [%4];" ::"r"(to),
-      "l"(reinterpret_cast<uint64_t>(&map)), "r"(col), "r"(row), "r"(SmemAddress(barrier))
+      "cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes "
+      "[%0], [%1, {%2, %3, %4, %5}], [%6];" ::"r"(to),
+      "l"(reinterpret_cast<uint64_t>(&map)), "r"(corner.at[0]), "r"(corner.at[1]),
+      "r"(corner.at[2]), "r"(corner.at[3]), "r"(SmemAddress(barrier))
       : "memory");
 }
 
