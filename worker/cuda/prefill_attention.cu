@@ -7,11 +7,6 @@
 namespace headgate {
 namespace {
 
-// Consumers and loaders meet after a first run: does a consumer ask for a second, careful one?
-__device__ inline bool AnyAsksAgain(bool asks) {
-  return NamedBarrierOr(4, kConsumers + 2 * 32, asks);
-}
-
 template <int kDim>
 __device__ void Compute(const AttentionCall& call, PrefillShared<kDim>& shared, int thread) {
   Consumer<kDim> consumer(call, shared, thread);

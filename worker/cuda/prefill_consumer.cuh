@@ -59,6 +59,11 @@ __device__ void ZeroVoidValues(const Tile& tile, int32_t step, uint8_t* v, int t
 __device__ inline void TakeTurn(int warpgroup) { NamedBarrier(2 + warpgroup, kConsumers); }
 __device__ inline void GiveTurn(int warpgroup) { NamedArrive(2 + warpgroup, kConsumers); }
 
+// Consumers and loaders meet after a first run: does a consumer ask for a second, careful one?
+__device__ inline bool AnyAsksAgain(bool asks) {
+  return NamedBarrierOr(4, kConsumers + 2 * 32, asks);
+}
+
 // A warpgroup's 64 rows of the tile. All 128 threads call every member together.
 template <int kDim>
 class Consumer {
