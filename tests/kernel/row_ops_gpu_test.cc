@@ -62,8 +62,8 @@ TEST_F(GpuRowOpsTest, EmbedCopiesRows) {
   for (const size_t cols : {96, 90}) {
     const auto table = Rounded(RandomFloats(100 * cols, 1));
     const auto width = static_cast<int64_t>(cols);
-    const HostRows matrix({reinterpret_cast<const std::byte*>(table.data()), DType::kF32, 100,
-                           width, width});
+    const HostRows matrix(
+        {reinterpret_cast<const std::byte*>(table.data()), DType::kF32, 100, width, width});
     const auto packed = gpu_->Pack(matrix, WeightFormat::kBF16).value();
     const Batch batch{{0, 99, 7, 7}, {0, 1, 2, 3}, {}, {}};
     Begin(batch);

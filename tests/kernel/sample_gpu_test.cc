@@ -1,230 +1,24 @@
 // Sampling on the device against the host's: the same calls to both samplers, and draws against
 // the order of tokens and their weights in double precision.
 #include <algorithm>
-#include <numeric>
 #include <string>
 
-#include "tests/kernel/cuda_rig.h"
-#include "worker/cuda/cuda_status.h"
-#include "worker/cuda/device_sampler.h"
-#include "worker/sampling/host_sampler.h"
+#include "tests/kernel/sampler_rig.h"
 #include "worker/sampling/philox.h"
 
 namespace headgate {
 namespace {
 
-constexpr int64_t kRowsMax = 130;
-constexpr int64_t kUsesMax = 4096;
-constexpr uint32_t kPlaces = 160;
-
-// Both samplers over one vocabulary.
-class Rig {
- public:
-  explicit Rig(int64_t vocab) : vocab_(vocab) {
-    CudaCheck(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "stream");
-    uploads_ = std::make_unique<UploadRing>(UploadRing::Create(1 << 16, stream_).value());
-    const KvLayout layout = MakeKvLayout(16, 8, DType::kBF16, {{RowSpec{}}});
-    store_ = DevicePageStore::Create(layout, kPlaces, 4096, *uploads_, stream_).value();
-    const SamplerShape shape{{vocab}, 0, kRowsMax, kUsesMax};
-    device_ = DeviceSampler::Create(shape, *store_, no_group_, stream_).value();
-    host_ = std::make_unique<HostSampler>(shape);
-    logits_ = CudaBuffer::Create(MemoryPlace::kDevice, kRowsMax * vocab * 4).value();
-  }
-  ~Rig() {
-    CudaCheck(cudaStreamSynchronize(stream_), "end");
-    device_.reset();
-    store_.reset();
-    uploads_.reset();
-    cudaStreamDestroy(stream_);
-  }
-
-  void Add(const SequenceStart& start) {
-    ASSERT_TRUE(store_->AddSequence(start.sequence).ok());
-    device_->Add(start);
-    host_->Add(start);
-  }
-  void Add(SequenceId sequence, const SamplingParams& params) { Add({sequence, params, 0, 0}); }
-  void Remove(SequenceId sequence) {
-    ASSERT_TRUE(store_->Release(sequence).ok());
-    device_->Remove(sequence);
-    host_->Remove(sequence);
-  }
-
-  void Begin(const Batch& batch) {
-    Batch one = batch, other = batch;
-    device_->BeginStep(one);
-    host_->BeginStep(other);
-  }
-  void Choose(std::vector<float>& logits, const std::vector<LogitUse>& uses) {
-    ASSERT_EQ(static_cast<int64_t>(logits.size()), vocab_ * static_cast<int64_t>(uses.size()));
-    const auto rows = static_cast<int64_t>(uses.size());
-    CudaCheck(cudaMemcpyAsync(logits_.data(), logits.data(), logits.size() * 4,
-                              cudaMemcpyHostToDevice, stream_),
-              "logits");
-    ASSERT_TRUE(device_->Choose({logits_.data(), DType::kF32, rows, vocab_}, uses).ok());
-    ASSERT_TRUE(host_->Choose({logits.data(), DType::kF32, rows, vocab_}, uses).ok());
-  }
-  void End() {
-    ASSERT_TRUE(device_->EndStep().ok());
-    ASSERT_TRUE(host_->EndStep().ok());
-  }
-  std::vector<LogitOutcome> AwaitDevice() { return device_->Await().value(); }
-  std::vector<LogitOutcome> AwaitHost() { return host_->Await().value(); }
-
-  struct Both {
-    std::vector<LogitOutcome> device, host;
-  };
-  // One step of one Choose.
-  Both Run(std::vector<float>& logits, const std::vector<LogitUse>& uses, const Batch& batch = {}) {
-    Begin(batch);
-    Choose(logits, uses);
-    End();
-    return {AwaitDevice(), AwaitHost()};
-  }
-
-  TokenId LastToken(SequenceId sequence) {
-    TokenId token = -2;
-    CudaCheck(cudaStreamSynchronize(stream_), "tokens");
-    CudaCheck(cudaMemcpy(&token, device_->last_tokens() + store_->Place(sequence), 4,
-                         cudaMemcpyDeviceToHost),
-              "tokens");
-    return token;
-  }
-  DeviceSampler& device() { return *device_; }
-
- private:
-  const int64_t vocab_;
-  cudaStream_t stream_ = nullptr;
-  const std::unique_ptr<RankGroup> no_group_;
-  std::unique_ptr<UploadRing> uploads_;
-  std::unique_ptr<DevicePageStore> store_;
-  std::unique_ptr<DeviceSampler> device_;
-  std::unique_ptr<HostSampler> host_;
-  CudaBuffer logits_;
-};
-
-void ExpectLogprob(float got, float want, const std::string& name) {
-  EXPECT_NEAR(got, want, 1e-5 + 1e-6 * std::abs(want)) << name;
-}
-
-LogitUse Sampled(SequenceId sequence, int64_t token_index = 0) {
-  LogitUse use;
-  use.sequence = sequence;
-  use.sample = true;
-  use.token_index = token_index;
-  return use;
-}
-
-std::span<const float> Row(const std::vector<float>& logits, size_t row, size_t vocab) {
-  return std::span(logits).subspan(row * vocab, vocab);
-}
-
-// How a row of logits may look.
-std::vector<float> Logits(int64_t vocab, int kind, uint32_t seed) {
-  const auto count = static_cast<size_t>(vocab);
-  switch (kind) {
-    case 0:  // equal
-      return std::vector<float>(count, 1.5f);
-    case 1:  // nearly equal
-      return RandomFloats(count, seed, 0.01f);
-    case 2:  // flat
-      return RandomFloats(count, seed, 1.0f);
-    case 3:
-      return RandomFloats(count, seed, 3.0f);
-    case 4: {  // few values, zeros of both signs among them
-      std::vector<float> values = RandomFloats(count, seed, 2.0f);
-      for (float& value : values) value = std::round(value);
-      return values;
-    }
-    case 5: {  // one token far ahead, the rest further below than weights go
-      std::vector<float> values = RandomFloats(count, seed, 1.0f);
-      for (float& value : values) value -= 200.0f;
-      values[seed % count] = 80.0f;
-      return values;
-    }
-    default: {  // as a model's: few likely tokens
-      std::vector<float> values = RandomFloats(count, seed, 2.0f);
-      for (size_t i = 0; i < 30; ++i) {
-        values[(seed * 31 + i * 4099) % count] = 20.0f - static_cast<float>(i) * 0.4f;
-      }
-      return values;
-    }
-  }
-}
-constexpr int kKinds = 7;
-
-// The token must hold the draw's place in the order that the definition gives, in double precision.
-void ExpectDraw(std::span<const float> logits, const SamplingParams& params, double uniform,
-                TokenId token, const std::string& name) {
-  ASSERT_TRUE(0 <= token && static_cast<size_t>(token) < logits.size()) << name << " " << token;
-  const double peak = *std::max_element(logits.begin(), logits.end());
-  const double scale = std::min(1.0 / static_cast<double>(params.temperature), 1e30);
-  std::vector<double> weights;
-  for (const float logit : logits) weights.push_back(std::exp((logit - peak) * scale));
-  std::vector<TokenId> order(logits.size());
-  std::iota(order.begin(), order.end(), 0);
-  const bool limit_k = params.top_k > 0 && static_cast<size_t>(params.top_k) < logits.size();
-  const bool limit_p = params.top_p < 1.0f;
-  double tolerance = 3e-6;
-  if (limit_k || limit_p || params.min_p > 0.0f) {
-    const auto at = [&](TokenId id) { return logits[static_cast<size_t>(id)]; };
-    std::stable_sort(order.begin(), order.end(),
-                     [&](TokenId a, TokenId b) { return at(a) > at(b); });
-    const auto likely = std::count_if(weights.begin(), weights.end(), [&](double one) {
-      return one >= static_cast<double>(params.min_p);
-    });
-    if (limit_k) order.resize(static_cast<size_t>(params.top_k));
-    const auto weight = [&](size_t i) { return weights[static_cast<size_t>(order[i])]; };
-    double total = 0.0;
-    for (size_t i = 0; i < order.size(); ++i) total += weight(i);
-    if (limit_p) {
-      const double wanted = static_cast<double>(params.top_p) * total;
-      double mass = 0.0;
-      size_t kept = 0;
-      while (kept < order.size()) {
-        const double before = mass;
-        mass += weight(kept++);
-        if (mass >= wanted) {
-          // Rounding may move the cut by a token; that matters for light tokens alone.
-          const double near = std::min(mass - wanted, wanted - before);
-          if (near < 1e-6 * total) tolerance += 1.01 * weight(kept - 1) / wanted;
-          break;
-        }
-      }
-      order.resize(kept);
-    }
-    size_t kept = 1;
-    while (kept < order.size() && weight(kept) >= static_cast<double>(params.min_p)) ++kept;
-    order.resize(kept);
-    // Without a cut by order the host draws in the order of ids.
-    const bool by_id = params.min_p > 0.0f && (!limit_k || likely <= params.top_k);
-    if (!limit_p && by_id) std::sort(order.begin(), order.end());
-  }
-  double total = 0.0;
-  for (const TokenId id : order) total += weights[static_cast<size_t>(id)];
-  double before = 0.0;
-  for (const TokenId id : order) {
-    const double weight = weights[static_cast<size_t>(id)];
-    if (id == token) {
-      EXPECT_LE(before / total - tolerance, uniform) << name << ", token " << token;
-      EXPECT_GE((before + weight) / total + tolerance, uniform) << name << ", token " << token;
-      EXPECT_GT(weight, 0.0) << name;
-      return;
-    }
-    before += weight;
-  }
-  ADD_FAILURE() << name << ": token " << token << " was not kept";
-}
-
 TEST(GpuSampleTest, GreedyTakesTheFirstOfTheBest) {
   for (const int64_t vocab : {1, 2, 31, 49152, 128256}) {
-    Rig rig(vocab);
+    SamplerRig rig(vocab);
     for (SequenceId id = 1; id <= kRowsMax; ++id) rig.Add(id, {});
     for (const int64_t rows : {1, 2, 5, 16, 17, 33, 64, 65, 130}) {
       std::vector<float> logits;
       std::vector<LogitUse> uses;
       for (int64_t row = 0; row < rows; ++row) {
-        const auto one = Logits(vocab, static_cast<int>(row % kKinds), static_cast<uint32_t>(row));
+        const auto one =
+            MakeLogits(vocab, static_cast<int>(row % kLogitKinds), static_cast<uint32_t>(row));
         logits.insert(logits.end(), one.begin(), one.end());
         uses.push_back(Sampled(static_cast<SequenceId>(row + 1)));
       }
@@ -242,7 +36,7 @@ TEST(GpuSampleTest, GreedyTakesTheFirstOfTheBest) {
 
 TEST(GpuSampleTest, NonFiniteLogitsFailTheirRowAlone) {
   for (const int64_t vocab : {1, 31, 49152}) {
-    Rig rig(vocab);
+    SamplerRig rig(vocab);
     const float bad[] = {INFINITY, -INFINITY, NAN, -NAN};
     std::vector<float> logits;
     std::vector<LogitUse> uses;
@@ -255,7 +49,7 @@ TEST(GpuSampleTest, NonFiniteLogitsFailTheirRowAlone) {
       rig.Add(row + 1, params);
       uses.push_back(Sampled(row + 1));
       uses.back().target = row == 3 ? 0 : kNoTarget;
-      auto one = Logits(vocab, 3, static_cast<uint32_t>(row));
+      auto one = MakeLogits(vocab, 3, static_cast<uint32_t>(row));
       if (row < 4) one[(row * 7919 + 5) % one.size()] = bad[row];
       if (row == 4) one.back() = NAN;
       logits.insert(logits.end(), one.begin(), one.end());
@@ -271,7 +65,7 @@ TEST(GpuSampleTest, NonFiniteLogitsFailTheirRowAlone) {
 }
 
 TEST(GpuSampleTest, PenaltiesThatOverflowFail) {
-  Rig rig(31);
+  SamplerRig rig(31);
   SamplingParams params;
   params.repetition_penalty = 1e-6f;
   rig.Add({1, params, 0, 1});
@@ -313,14 +107,14 @@ std::vector<SamplingParams> Parameters() {
 }
 
 void CompareDraws(int64_t vocab, int kind) {
-  Rig rig(vocab);
+  SamplerRig rig(vocab);
   const std::vector<SamplingParams> parameters = Parameters();
   std::vector<float> logits;
   std::vector<LogitUse> uses;
   for (size_t i = 0; i < parameters.size(); ++i) {
     rig.Add(i + 1, parameters[i]);
     uses.push_back(Sampled(i + 1, static_cast<int64_t>(i * i)));
-    const auto one = Logits(vocab, kind, static_cast<uint32_t>(i));
+    const auto one = MakeLogits(vocab, kind, static_cast<uint32_t>(i));
     logits.insert(logits.end(), one.begin(), one.end());
   }
   // All at once and twice (one block per row), and in small calls (several).
@@ -361,7 +155,7 @@ void CompareDraws(int64_t vocab, int kind) {
 
 TEST(GpuSampleTest, DrawsFollowTheDefinitionOfSmallRows) {
   for (const int64_t vocab : {1, 2, 31, 1000}) {
-    for (int kind = 0; kind < kKinds; ++kind) CompareDraws(vocab, kind);
+    for (int kind = 0; kind < kLogitKinds; ++kind) CompareDraws(vocab, kind);
   }
 }
 
@@ -373,21 +167,21 @@ TEST_P(GpuSampleManyTest, DrawsFollowTheDefinitionOfLargeRows) {
   if (GetParam() == 2) CompareDraws(300000, 2);
 }
 
-INSTANTIATE_TEST_SUITE_P(Kinds, GpuSampleManyTest, testing::Range(0, kKinds));
+INSTANTIATE_TEST_SUITE_P(Kinds, GpuSampleManyTest, testing::Range(0, kLogitKinds));
 
 TEST(GpuSampleTest, LogprobsScoresAndTheBest) {
   for (const int64_t vocab : {1, 2, 31, 4099, 128256}) {
-    Rig rig(vocab);
+    SamplerRig rig(vocab);
     const int counts[] = {0, 1, 5, 20};
     std::vector<float> logits;
     std::vector<LogitUse> uses;
-    for (size_t i = 0; i < 4 * kKinds; ++i) {
+    for (size_t i = 0; i < 4 * kLogitKinds; ++i) {
       SamplingParams params;
       params.temperature = i % 3 == 0 ? 0.0f : 0.8f;
       params.top_p = i % 3 == 1 ? 0.9f : 1.0f;
       params.top_logprobs = counts[i % 4];
       rig.Add(i + 1, params);
-      const auto one = Logits(vocab, static_cast<int>(i / 4), static_cast<uint32_t>(i));
+      const auto one = MakeLogits(vocab, static_cast<int>(i / 4), static_cast<uint32_t>(i));
       logits.insert(logits.end(), one.begin(), one.end());
       LogitUse use = Sampled(i + 1);
       if (i % 2 == 0) use.target = static_cast<TokenId>(static_cast<int64_t>(i * i * 911) % vocab);
@@ -420,7 +214,7 @@ TEST(GpuSampleTest, LogprobsScoresAndTheBest) {
 // Sequences of all kinds of penalties, prompts in chunks, replays, then decode steps whose tokens
 // the host sees late; a place is used again.
 void ComparePenalties(int64_t vocab, size_t sequences, int steps) {
-  Rig rig(vocab);
+  SamplerRig rig(vocab);
   std::mt19937 random(7);
   const auto width = static_cast<size_t>(vocab);
   std::vector<int64_t> positions(sequences, 0);
@@ -495,7 +289,7 @@ TEST(GpuSampleTest, PenaltiesOfManyTokensFollowWhatIsFed) {
 
 TEST(GpuSampleTest, CountsEndAtTheirLargest) {
   constexpr int64_t kVocab = 31;
-  Rig rig(kVocab);
+  SamplerRig rig(kVocab);
   SamplingParams params;
   params.frequency_penalty = 0.001f;
   rig.Add({1, params, 0, 0});
@@ -518,7 +312,7 @@ TEST(GpuSampleTest, CountsEndAtTheirLargest) {
 }
 
 TEST(GpuSampleTest, ManyUsesInOneStepAndStepsInFlight) {
-  Rig rig(31);
+  SamplerRig rig(31);
   for (SequenceId id = 1; id <= 4; ++id) {
     SamplingParams params;
     params.temperature = 1.0f;
@@ -557,7 +351,7 @@ TEST(GpuSampleTest, ManyUsesInOneStepAndStepsInFlight) {
 TEST(GpuSampleTest, ManyDrawsHaveTheirProbabilities) {
   constexpr int64_t kVocab = 31;
   constexpr int kDraws = 20000;
-  Rig rig(kVocab);
+  SamplerRig rig(kVocab);
   SamplingParams params;
   params.temperature = 1.0f;
   params.seed = 123;
@@ -599,7 +393,7 @@ TEST(GpuSampleTest, ManyDrawsHaveTheirProbabilities) {
 
 TEST(GpuSampleTest, TheSameBitsOnEveryRun) {
   constexpr int64_t kVocab = 128256;
-  Rig rig(kVocab);
+  SamplerRig rig(kVocab);
   std::vector<float> logits;
   std::vector<LogitUse> uses;
   for (size_t i = 0; i < 60; ++i) {
@@ -609,7 +403,8 @@ TEST(GpuSampleTest, TheSameBitsOnEveryRun) {
     params.top_logprobs = static_cast<int32_t>(i % 21);
     rig.Add(i + 1, params);
     uses.push_back(Sampled(i + 1, static_cast<int64_t>(i)));
-    const auto one = Logits(kVocab, static_cast<int>(i % kKinds), static_cast<uint32_t>(i));
+    const auto one =
+        MakeLogits(kVocab, static_cast<int>(i % kLogitKinds), static_cast<uint32_t>(i));
     logits.insert(logits.end(), one.begin(), one.end());
   }
   const auto first = rig.Run(logits, uses).device;
@@ -624,7 +419,7 @@ TEST(GpuSampleTest, TheSameBitsOnEveryRun) {
 }
 
 TEST(GpuSampleTest, ClearForgetsStepsAndSequences) {
-  Rig rig(31);
+  SamplerRig rig(31);
   rig.Add(1, {});
   std::vector<float> logits = RandomFloats(31, 1);
   for (int step = 0; step < 3; ++step) {

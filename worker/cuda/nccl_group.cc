@@ -54,9 +54,8 @@ absl::Status NcclGroup::GatherColumns(Tensor own, std::span<const int64_t> width
   int64_t begin = 0;
   for (size_t rank = 0; rank < widths.size(); ++rank) {
     const int64_t count = out.rows * widths[rank];
-    const ncclResult_t sent =
-        ncclBroadcast(own.data, to + begin, static_cast<size_t>(count), ncclFloat32,
-                      static_cast<int>(rank), comm_, stream_);
+    const ncclResult_t sent = ncclBroadcast(own.data, to + begin, static_cast<size_t>(count),
+                                            ncclFloat32, static_cast<int>(rank), comm_, stream_);
     if (sent != ncclSuccess) {
       ncclGroupEnd();
       return NcclStatus(sent, "gathering logits");
@@ -69,10 +68,10 @@ absl::Status NcclGroup::GatherColumns(Tensor own, std::span<const int64_t> width
   float* column = out.f32();
   for (const int64_t width : widths) {
     const size_t bytes = static_cast<size_t>(width) * sizeof(float);
-    CudaCheck(cudaMemcpy2DAsync(column, static_cast<size_t>(out.cols) * sizeof(float), part, bytes,
-                                bytes, static_cast<size_t>(out.rows), cudaMemcpyDeviceToDevice,
-                                stream_),
-              "gathering logits");
+    CudaCheck(
+        cudaMemcpy2DAsync(column, static_cast<size_t>(out.cols) * sizeof(float), part, bytes, bytes,
+                          static_cast<size_t>(out.rows), cudaMemcpyDeviceToDevice, stream_),
+        "gathering logits");
     part += out.rows * width;
     column += width;
   }

@@ -27,9 +27,9 @@ class NcclGroup {
   // gone, as far as is known at this time.
   absl::Status AllReduceSum(Tensor values);
 
-  // out := the ranks' fp32 columns side by side. `widths`: every rank's columns; `own`: this rank's;
-  // `parts`: scratch of the size of `out`. Asynchronous. Errors: as AllReduceSum.
-  // own [rows, widths[rank]], out [rows, sum of widths]
+  // out := the ranks' fp32 columns side by side. `widths`: every rank's columns; `own`: this
+  // rank's; `parts`: scratch of the size of `out`. Asynchronous. Errors: as AllReduceSum. own
+  // [rows, widths[rank]], out [rows, sum of widths]
   absl::Status GatherColumns(Tensor own, std::span<const int64_t> widths, Tensor parts, Tensor out);
 
   // UNAVAILABLE when a peer is gone, as far as is known at this time.
