@@ -11,6 +11,7 @@
 #include "worker/cuda/cuda_status.h"
 #include "worker/cuda/decode_attention.h"
 #include "worker/cuda/device_page_store.h"
+#include "worker/cuda/row_ops.h"
 
 namespace headgate {
 namespace {
@@ -51,6 +52,12 @@ class Rig {
         layout_(MakeKvLayout(shape.page_tokens, shape.head_dim, DType::kBF16,
                              {shape.rows, shape.rows})),
         uploads_(UploadRing::Create(1 << 20, nullptr).value()) {
+    std::vector<float> inv_freq;
+    for (int64_t i = 0; i < shape.head_dim / 2; ++i) {
+      inv_freq.push_back(
+          std::pow(1e4f, -2.0f * static_cast<float>(i) / static_cast<float>(shape.head_dim)));
+    }
+    inv_freq_ = ToDevice(inv_freq);
     int64_t pages = 16, longest = 0;
     for (const int64_t length : lengths) {
       longest = std::max(longest, length);
@@ -87,9 +94,10 @@ class Rig {
     return shape_.group * static_cast<int64_t>(shape_.rows.size()) * shape_.head_dim;
   }
 
-  // A step of these chunks. The plain kernel's output, then the decode kernel's, as bf16.
+  // A step of these chunks. The plain kernel's output, then the decode kernel's (twice, then from
+  // queries and keys that it rotates itself), as bf16.
   struct Outputs {
-    std::vector<uint16_t> plain, decode, again;
+    std::vector<uint16_t> plain, decode, again, rotated;
   };
   Outputs Step(const std::vector<std::pair<SequenceId, int64_t>>& parts, uint32_t seed) {
     const DeviceStep step = Begin(parts);
@@ -98,21 +106,29 @@ class Rig {
          RandomFloats(static_cast<size_t>(step.view.rows * cols()), seed, 3.0f)) {
       values.push_back(static_cast<uint16_t>(std::bit_cast<uint32_t>(value) >> 16));
     }
-    const CudaBuffer qkv = ToDevice(values);
+    const CudaBuffer raw = ToDevice(values), qkv = ToDevice(values);
+    LaunchRope(step.view, qkv.as<__nv_bfloat16>(), cols(),
+               (shape_.group + 1) * static_cast<int64_t>(shape_.rows.size()), shape_.head_dim,
+               inv_freq_.as<const float>(), nullptr);
     const std::vector<uint16_t> poison(static_cast<size_t>(step.view.rows * out_cols()), kPoison);
     Outputs outputs;
     CudaBuffer out = ToDevice(poison);
-    const auto call = CallOf(step.view, qkv, out.as<__nv_bfloat16>());
+    auto call = CallOf(step.view, qkv, out.as<__nv_bfloat16>());
     LaunchAttend(call, nullptr);
     outputs.plain = Read(out);
     decode_->Plan(store_->tables(), step.view, shape_.group, nullptr);
-    for (auto* to : {&outputs.decode, &outputs.again}) {
+    for (auto* to : {&outputs.decode, &outputs.again, &outputs.rotated}) {
+      if (to == &outputs.rotated) {
+        call.qkv = raw.as<const __nv_bfloat16>();
+        call.inv_freq = inv_freq_.as<const float>();
+        decode_->Plan(store_->tables(), step.view, shape_.group, nullptr, call.inv_freq);
+      }
       CudaCheck(cudaMemcpy(out.data(), poison.data(), poison.size() * 2, cudaMemcpyHostToDevice),
                 "poison");
       decode_->Launch(call, kLayer, nullptr);
       *to = Read(out);
     }
-    auto rest = call;
+    auto rest = CallOf(step.view, qkv, nullptr);
     rest.long_chunks_only = true;
     LaunchAppend(rest, nullptr);
     store_->Commit();
@@ -127,6 +143,7 @@ class Rig {
       const Outputs outputs = Step(parts, static_cast<uint32_t>(s + 1));
       ExpectRowsClose(outputs);
       EXPECT_EQ(outputs.decode, outputs.again) << "the same batch gave other bits";
+      EXPECT_EQ(outputs.decode, outputs.rotated) << "rotated elsewhere, other bits";
     }
   }
 
@@ -210,6 +227,7 @@ class Rig {
   const Shape shape_;
   const KvLayout layout_;
   UploadRing uploads_;
+  CudaBuffer inv_freq_;
   CudaBuffer pages_;
   std::unique_ptr<DevicePageStore> store_;
   std::unique_ptr<DecodeAttention> decode_;
@@ -282,6 +300,7 @@ TEST(GpuDecodeTest, LeavesLongerChunksAlone) {
         decoded.decode.push_back(outputs.decode[i]);
       } else {
         ASSERT_EQ(outputs.decode[i], kPoison) << "row " << row;
+        ASSERT_EQ(outputs.rotated[i], kPoison) << "row " << row;
       }
     }
   }

@@ -13,6 +13,13 @@ __device__ __forceinline__ uint32_t SharedAddress(const void* shared) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(shared));
 }
 
+// Brings `bytes` from `from` on, multiples of 16, into the L2 cache.
+__device__ __forceinline__ void PrefetchToL2(const void* from, uint32_t bytes) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"(bytes) : "memory");
+#endif
+}
+
 #if __CUDA_ARCH__ >= 900
 
 __device__ __forceinline__ void InitBarrier(uint32_t barrier, uint32_t arrivals) {

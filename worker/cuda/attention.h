@@ -24,9 +24,11 @@ struct AttentionCall {
   int32_t kv_heads = 0;
   int32_t heads = 0;  // a multiple of kv_heads
   int32_t head_dim = 0;
-  const __nv_bfloat16* qkv = nullptr;  // [rows, (heads + 2 kv_heads) D]: rotated q and k, v
+  const __nv_bfloat16* qkv = nullptr;  // [rows, (heads + 2 kv_heads) D]: q and k, rotated, v
   __nv_bfloat16* out = nullptr;        // [rows, heads D]
   bool long_chunks_only = false;       // LaunchAttend, LaunchAppend: not chunks of one row
+  // DecodeAttention: q and k are not rotated yet, and are so by these [D / 2]; null: they are.
+  const float* inv_freq = nullptr;
 };
 
 inline constexpr int kHeadDimMax = 256;

@@ -9,7 +9,6 @@
 #include "worker/cuda/decode_launch.h"
 
 namespace headgate {
-
 bool DecodeAttention::Supports(const KvLayout& layout, int64_t group) {
   return (layout.head_dim == 64 || layout.head_dim == 96 || layout.head_dim == 128) &&
          layout.dtype == DType::kBF16 && layout.page_tokens % kTileTokens == 0 && group >= 1 &&
@@ -25,16 +24,21 @@ absl::StatusOr<std::unique_ptr<DecodeAttention>> DecodeAttention::Create(const K
 }
 
 absl::Status DecodeAttention::Allocate(int64_t sequences_max, cudaStream_t stream) {
-  int device = 0, processors = 0;
+  int device = 0, processors = 0, shared_bytes = 0;
   RETURN_IF_ERROR(CudaStatus(cudaGetDevice(&device), "asking for the GPU"));
   RETURN_IF_ERROR(
       CudaStatus(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device),
                  "asking for the GPU's multiprocessors"));
+  RETURN_IF_ERROR(CudaStatus(
+      cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerMultiprocessor, device),
+      "asking for the GPU's shared memory"));
+  processor_shared_bytes_ = shared_bytes;
   plan_.layers = static_cast<int32_t>(layout_.layers());
   plan_.sequences_max = static_cast<int32_t>(sequences_max);
   plan_.blocks = processors;
   plan_.page_shift = std::countr_zero(static_cast<uint32_t>(layout_.page_tokens / kTileTokens));
   plan_.starts_max = plan_.blocks * kDecodeWarpsMax + 1;
+  plan_.head_dim = static_cast<int32_t>(layout_.head_dim);
 
   int64_t used = 0;
   const auto cut = [&used](int64_t count, size_t size) {
@@ -50,10 +54,12 @@ absl::Status DecodeAttention::Allocate(int64_t sequences_max, cudaStream_t strea
   const int64_t sums = cut(parts * layout_.head_dim / 2, sizeof(float2));
   const int64_t stats = cut(parts, sizeof(float2));
   const int64_t arrived = cut(plan_.blocks, sizeof(int32_t));
+  const int64_t turns = cut(sequences_max * layout_.head_dim, sizeof(float));
   ASSIGN_OR_RETURN(memory_, CudaBuffer::Create(MemoryPlace::kDevice, used));
   plan_.row_begin = reinterpret_cast<const int64_t*>(memory_.data() + row_begin);
   plan_.rows = reinterpret_cast<DecodeRow*>(memory_.data() + rows);
   plan_.starts = reinterpret_cast<DecodeStart*>(memory_.data() + starts);
+  plan_.turns = reinterpret_cast<float*>(memory_.data() + turns);
   sums_ = reinterpret_cast<float2*>(memory_.data() + sums);
   stats_ = reinterpret_cast<float2*>(memory_.data() + stats);
   arrived_ = reinterpret_cast<int32_t*>(memory_.data() + arrived);
@@ -67,11 +73,12 @@ absl::Status DecodeAttention::Allocate(int64_t sequences_max, cudaStream_t strea
 }
 
 void DecodeAttention::Plan(const PageTables& tables, const StepView& step, int64_t group,
-                           cudaStream_t stream) {
+                           cudaStream_t stream, const float* inv_freq) {
   CHECK(Supports(layout_, group)) << "no decode kernel for these shapes";
   CHECK_LE(step.sequence_count, plan_.sequences_max) << "sequences of a decode step";
   group_ = group;
   plan_.warps = DecodeWarps(group);
+  plan_.inv_freq = inv_freq;
   fresh_ = true;
   LaunchDecodePlan(plan_, tables, step, stream);
   CudaCheck(cudaGetLastError(), "planning decode attention");
@@ -79,6 +86,7 @@ void DecodeAttention::Plan(const PageTables& tables, const StepView& step, int64
 
 void DecodeAttention::Launch(const AttentionCall& call, int64_t layer, cudaStream_t stream) {
   CHECK_EQ(call.heads, group_ * call.kv_heads) << "query heads, planned and given";
+  CHECK(call.inv_freq == plan_.inv_freq) << "the rotation, planned and given";
   DecodeCall decode;
   decode.attention = call;
   decode.rows = plan_.rows + layout_.row_index(layer, 0) * plan_.sequences_max;
@@ -88,6 +96,8 @@ void DecodeAttention::Launch(const AttentionCall& call, int64_t layer, cudaStrea
   decode.sums = sums_;
   decode.stats = stats_;
   decode.arrived = arrived_;
+  decode.processor_shared_bytes = processor_shared_bytes_;
+  decode.turns = plan_.inv_freq == nullptr ? nullptr : plan_.turns;
   decode.overlaps = !fresh_;
   fresh_ = false;
   LaunchDecode(decode, stream);

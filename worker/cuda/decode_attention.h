@@ -31,11 +31,13 @@ class DecodeAttention {
                                                                  cudaStream_t stream);
 
   // Plans all layers of a step, each with `group` query heads a kv head; its pages are in the
-  // tables already. Asynchronous.
-  void Plan(const PageTables& tables, const StepView& step, int64_t group, cudaStream_t stream);
+  // tables already. inv_freq [head_dim / 2] in device memory: Launch rotates q and k by it, in
+  // half-split (NeoX) order; null: they come rotated. Asynchronous.
+  void Plan(const PageTables& tables, const StepView& step, int64_t group, cudaStream_t stream,
+            const float* inv_freq = nullptr);
 
   // For the sequences of the last planned step with one token: appends to pages, then attends; the
-  // others' rows of `out` stay as they are. REQUIRES: the planned group. Asynchronous.
+  // others' rows of `out` stay as they are. REQUIRES: the planned group and inv_freq. Asynchronous.
   void Launch(const AttentionCall& call, int64_t layer, cudaStream_t stream);
 
  private:
@@ -45,7 +47,8 @@ class DecodeAttention {
   const KvLayout layout_;
   CudaBuffer memory_;
   DecodePlan plan_;
-  int64_t group_ = 0;   // planned
+  int64_t group_ = 0;  // planned
+  int64_t processor_shared_bytes_ = 0;
   bool fresh_ = false;  // no launch since the plan
   float2* sums_ = nullptr;
   float2* stats_ = nullptr;

@@ -4,12 +4,7 @@
 // shared memory: keys and values go from global memory to the registers that the tensor cores read.
 //
 // Both products have the tokens or columns of the page as their 16 rows and the queries of the
-// group as their 8 columns, S^T = K Q^T and O^T = V^T P^T, so a small group pads little. A
-// product's inner index may run in any order that both operands share, and that order is chosen so
-// that a lane's 16-byte loads are whole registers of the fragments (g = lane / 4, t = lane % 4):
-//   K   lane: tokens g, g + 8; of every 32 columns the 8 from 8 t on
-//   V   lane: tokens 2t, 2t+1, 2t+8, 2t+9; of every 64 columns the 8 from 8 g on (of the last 32
-//       of 96, the 4 from 4 g on)
+// group as their 8 columns, S^T = K Q^T and O^T = V^T P^T, so a small group pads little.
 #pragma once
 
 #include <cstddef>
@@ -17,319 +12,11 @@
 
 #include "worker/cuda/decode_launch.h"
 #include "worker/cuda/decode_merge.cuh"
+#include "worker/cuda/decode_row.cuh"
+#include "worker/cuda/decode_tiles.cuh"
 #include "worker/cuda/launch.cuh"
-#include "worker/cuda/mma.cuh"
 
 namespace headgate {
-
-inline constexpr int kWarpLanes = 32;
-inline constexpr uint32_t kAll = ~0u;
-inline constexpr uint32_t kRowEnds = 256;  // in a tile's note, above its count of visible tokens
-
-template <int kDim>
-__device__ std::byte* AddressOf(const DecodeCall& call, uint32_t place) {
-  return call.attention.pages + (place >> call.page_shift) * call.attention.page_bytes +
-         (place & ((1u << call.page_shift) - 1)) * (kTileTokens * kDim * 2);
-}
-
-// The addresses of a warp's tiles, found 32 at a time, one per lane.
-template <int kDim>
-struct TileQueue {
-  const std::byte* address = nullptr;
-  uint32_t note = 0;
-  int32_t row = 0;  // of the tile before
-
-  // Tiles tile..tile + 31, below `end`.
-  __device__ void Find(const DecodeCall& call, int32_t tile, int32_t end, int lane) {
-    tile += lane;
-    note = 0;
-    if (tile >= end) return;
-    while (tile >= call.rows[row].tile_end) ++row;
-    const DecodeRow of = call.rows[row];
-    address = AddressOf<kDim>(call, PlaceOfTile(call.attention.tables, of, tile, call.page_shift));
-    note = tile + 1 == of.tile_end ? of.last_tokens | kRowEnds : kTileTokens;
-  }
-
-  // Writes the step's own keys and values to those of the found tiles that end a row: they are read
-  // later in this warp, and by nobody else.
-  __device__ void AppendToEnds(const DecodeCall& call, int lane) {
-    for (uint32_t ends = __ballot_sync(kAll, note & kRowEnds); ends != 0; ends &= ends - 1) {
-      const int from = __ffs(static_cast<int>(ends)) - 1;
-      Append(call, At(from), call.rows[__shfl_sync(kAll, row, from)],
-             static_cast<int>(__shfl_sync(kAll, note, from) & (kRowEnds - 1)) - 1, lane);
-    }
-    row = __shfl_sync(kAll, row, kWarpLanes - 1);
-    __syncwarp();
-  }
-
-  __device__ std::byte* At(int from) const {
-    return reinterpret_cast<std::byte*>(
-        __shfl_sync(kAll, reinterpret_cast<uint64_t>(address), from));
-  }
-
- private:
-  __device__ static void Append(const DecodeCall& call, std::byte* tile, const DecodeRow& row,
-                                int token, int lane) {
-    constexpr int kPieces = kDim / 8, kHalf = kWarpLanes / 2;
-    const AttentionCall& a = call.attention;
-    const bool value = lane >= kHalf;
-    const int piece = lane % kHalf;
-    if (piece >= kPieces) return;
-    const int64_t head = a.heads + row.head + (value ? a.kv_heads : 0);
-    const int64_t heads = a.heads + 2 * a.kv_heads;
-    const auto* from =
-        reinterpret_cast<const uint4*>(a.qkv + (row.batch_row * heads + head) * kDim);
-    const int64_t at = value ? static_cast<int64_t>(a.tables.page_tokens) + token : token;
-    reinterpret_cast<uint4*>(tile + at * kDim * 2)[piece] = from[piece];
-  }
-};
-
-// A warp's running softmax over one row: this lane's part of O^T, and for each of its queries
-// 8 n + 2 t + {0, 1} the reference score and its own tokens' sum of weights.
-template <int kDim, int kQueryTiles>
-struct RowState {
-  static constexpr int kColumnTiles = kDim / 16;
-
-  float sums[kQueryTiles][kColumnTiles][4];
-  float top[kQueryTiles][2];
-  float weight[kQueryTiles][2];
-
-  __device__ void Clear() {
-#pragma unroll
-    for (int n = 0; n < kQueryTiles; ++n) {
-#pragma unroll
-      for (int i = 0; i < kColumnTiles; ++i) {
-#pragma unroll
-        for (int k = 0; k < 4; ++k) sums[n][i][k] = 0.0f;
-      }
-#pragma unroll
-      for (int k = 0; k < 2; ++k) {
-        top[n][k] = -INFINITY;
-        weight[n][k] = 0.0f;
-      }
-    }
-  }
-
-  // The reference score follows the largest one only when that has grown by more than kSlack
-  // (weights stay below 2^kSlack): most tiles then need no exchange between lanes.
-  __device__ void Raise(const float (&scores)[kQueryTiles][4]) {
-    constexpr float kSlack = 8.0f;
-    float high[kQueryTiles][2];
-    bool higher = false;
-#pragma unroll
-    for (int n = 0; n < kQueryTiles; ++n) {
-#pragma unroll
-      for (int k = 0; k < 2; ++k) {
-        high[n][k] = fmaxf(scores[n][k], scores[n][k + 2]);
-        higher |= high[n][k] > top[n][k] + kSlack;
-      }
-    }
-    if (!__any_sync(kAll, higher)) return;
-#pragma unroll
-    for (int n = 0; n < kQueryTiles; ++n) {
-#pragma unroll
-      for (int k = 0; k < 2; ++k) {
-        float now = fmaxf(top[n][k], high[n][k]);
-        for (int lanes = 4; lanes < kWarpLanes; lanes *= 2) {
-          now = fmaxf(now, __shfl_xor_sync(kAll, now, lanes));
-        }
-        const float keep = Exp2(top[n][k] - now);
-        top[n][k] = now;
-        weight[n][k] *= keep;
-#pragma unroll
-        for (int i = 0; i < kColumnTiles; ++i) {
-          sums[n][i][k] *= keep;
-          sums[n][i][k + 2] *= keep;
-        }
-      }
-    }
-  }
-
-  // Weights of a tile's tokens from their scores, as fragments of P^T.
-  __device__ void Weigh(const float (&scores)[kQueryTiles][4], uint32_t (&p)[kQueryTiles][2]) {
-    Raise(scores);
-#pragma unroll
-    for (int n = 0; n < kQueryTiles; ++n) {
-      float w[4];
-#pragma unroll
-      for (int k = 0; k < 4; ++k) w[k] = Exp2(scores[n][k] - top[n][k % 2]);
-      weight[n][0] += w[0] + w[2];
-      weight[n][1] += w[1] + w[3];
-      p[n][0] = Transposed(PackBf16(w[0], w[1]));
-      p[n][1] = Transposed(PackBf16(w[2], w[3]));
-    }
-  }
-
-  // Columns of sums[n][i]: this pair, for query 8 n + 2 t + k in elements k and k + 2.
-  __device__ static int Pair(int i, int g) {
-    if (i < 4) return g * 4 + i;
-    return kDim == 128 ? 32 + g * 4 + i - 4 : 32 + g * 2 + i - 4;
-  }
-
-  template <typename Emit>  // emit(query, pair, sum, {top, weight})
-  __device__ void ForEach(int group, int lane, Emit emit) {
-    const int g = lane / 4, t = lane % 4;
-#pragma unroll
-    for (int n = 0; n < kQueryTiles; ++n) {
-#pragma unroll
-      for (int k = 0; k < 2; ++k) {
-        float all = weight[n][k];
-        for (int lanes = 4; lanes < kWarpLanes; lanes *= 2) {
-          all += __shfl_xor_sync(kAll, all, lanes);
-        }
-        const int query = n * 8 + t * 2 + k;
-        if (query >= group) continue;
-#pragma unroll
-        for (int i = 0; i < kColumnTiles; ++i) {
-          emit(query, Pair(i, g), float2{sums[n][i][k], sums[n][i][k + 2]}, float2{top[n][k], all});
-        }
-      }
-    }
-  }
-};
-
-// One tile in flight.
-template <int kDim>
-struct Tile {
-  static constexpr int kWords = kDim / 16;  // of one token's columns in a lane, values
-
-  uint32_t k[kDim / 32][2][4];
-  uint32_t v[4][kWords];
-  uint32_t note;
-
-  __device__ void Load(const std::byte* tile, int64_t value_bytes, int lane) {
-    LoadKeys(tile, lane);
-    LoadValues(tile + value_bytes, lane);
-  }
-
-  __device__ void LoadKeys(const std::byte* tile, int lane) {
-    const std::byte* from = tile + lane / 4 * (kDim * 2) + lane % 4 * 16;
-#pragma unroll
-    for (int j = 0; j < kDim / 32; ++j) {
-      LoadOnce(k[j][0], from + j * 64, uint4{});
-      LoadOnce(k[j][1], from + j * 64 + 8 * kDim * 2, uint4{});
-    }
-  }
-
-  __device__ void LoadValues(const std::byte* values, int lane) {
-#pragma unroll
-    for (int token = 0; token < 4; ++token) {
-      const std::byte* from =
-          values + (lane % 4 * 2 + token % 2 + token / 2 * 8) * (kDim * 2) + lane / 4 * 16;
-      LoadOnce(v[token], from, uint4{});
-      if constexpr (kDim == 128) LoadOnce(v[token] + 4, from + 128, uint4{});
-      if constexpr (kDim == 96) LoadOnce(v[token] + 4, from + 128 - lane / 4 * 8, uint2{});
-    }
-  }
-
-  // Pages hold anything after the last written token, also NaN, which a weight of 0 would keep.
-  __device__ void DropValues(int tokens, int lane) {
-#pragma unroll
-    for (int token = 0; token < 4; ++token) {
-      if (lane % 4 * 2 + token % 2 + token / 2 * 8 < tokens) continue;
-#pragma unroll
-      for (int i = 0; i < kWords; ++i) v[token][i] = 0;
-    }
-  }
-
-  // scores[n][0..1]: token g, queries 8 n + 2 t + {0, 1}; [2..3]: token g + 8.
-  template <int kQueryTiles>
-  __device__ void Score(const uint32_t (&q)[kQueryTiles][kDim / 32][4], float scale, int tokens,
-                        int lane, float (&scores)[kQueryTiles][4]) const {
-#pragma unroll
-    for (int n = 0; n < kQueryTiles; ++n) {
-      float even[4] = {}, odd[4] = {};  // two sums: half the latency
-#pragma unroll
-      for (int j = 0; j < kDim / 32; ++j) {
-        MultiplyAdd(even, k[j][0][0], k[j][1][0], k[j][0][1], k[j][1][1], q[n][j][0], q[n][j][1]);
-        MultiplyAdd(odd, k[j][0][2], k[j][1][2], k[j][0][3], k[j][1][3], q[n][j][2], q[n][j][3]);
-      }
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const bool visible = lane / 4 + i / 2 * 8 < tokens;
-        scores[n][i] = visible ? (even[i] + odd[i]) * scale : -INFINITY;
-      }
-    }
-  }
-
-  template <int kQueryTiles>
-  __device__ void AddValues(const uint32_t (&p)[kQueryTiles][2],
-                            RowState<kDim, kQueryTiles>& state) const {
-#pragma unroll
-    for (int i = 0; i < kWords; ++i) {
-      const uint32_t a0 = __byte_perm(v[0][i], v[1][i], 0x5410);
-      const uint32_t a1 = __byte_perm(v[0][i], v[1][i], 0x7632);
-      const uint32_t a2 = __byte_perm(v[2][i], v[3][i], 0x5410);
-      const uint32_t a3 = __byte_perm(v[2][i], v[3][i], 0x7632);
-#pragma unroll
-      for (int n = 0; n < kQueryTiles; ++n) {
-        MultiplyAdd(state.sums[n][i], a0, a1, a2, a3, p[n][0], p[n][1]);
-      }
-    }
-  }
-};
-
-template <int kDim, int kQueryTiles>
-__device__ void LoadQueries(const AttentionCall& a, const DecodeRow& row, int lane,
-                            uint32_t (&q)[kQueryTiles][kDim / 32][4]) {
-  const int group = a.heads / a.kv_heads;
-#pragma unroll
-  for (int n = 0; n < kQueryTiles; ++n) {
-    const int query = n * 8 + lane / 4;
-    const int64_t at = row.batch_row * static_cast<int64_t>(a.heads + 2 * a.kv_heads) +
-                       row.head * group + min(query, group - 1);
-    const auto* from = reinterpret_cast<const uint4*>(a.qkv + at * kDim) + lane % 4;
-#pragma unroll
-    for (int j = 0; j < kDim / 32; ++j) {
-      const uint4 piece = query < group ? from[j * 4] : uint4{0, 0, 0, 0};
-      q[n][j][0] = piece.x;
-      q[n][j][1] = piece.y;
-      q[n][j][2] = piece.z;
-      q[n][j][3] = piece.w;
-    }
-  }
-}
-
-// Writes a finished row's pair of columns.
-template <int kDim>
-__device__ void WriteOut(const AttentionCall& a, const DecodeRow& row, int query, int pair,
-                         float2 sum, float weight) {
-  const int64_t head =
-      row.batch_row * static_cast<int64_t>(a.heads) + row.head * (a.heads / a.kv_heads) + query;
-  reinterpret_cast<__nv_bfloat162*>(a.out + head * kDim)[pair] =
-      __floats2bfloat162_rn(__fdividef(sum.x, weight), __fdividef(sum.y, weight));
-}
-
-template <int kDim>
-__device__ void Keep(const Partials& to, int slot, int group, int query, int pair, float2 sum,
-                     float2 stats) {
-  to.sums[(static_cast<int64_t>(slot) * group + query) * (kDim / 2) + pair] = sum;
-  if (pair == 0) to.stats[slot * group + query] = stats;
-}
-
-// A warp whose tiles begin at `begin` is done with a row, or with its part of one. What lies wholly
-// within its tiles is written out; a part is kept, and slot_rows says of which row.
-template <int kDim, int kQueryTiles>
-__device__ void LeaveRow(const DecodeCall& call, int32_t row, int32_t begin, bool ends,
-                         RowState<kDim, kQueryTiles>& state, const Partials& parts,
-                         int* slot_rows) {
-  const int lane = static_cast<int>(threadIdx.x) % kWarpLanes;
-  const int warp = static_cast<int>(threadIdx.x) / kWarpLanes;
-  const int group = call.attention.heads / call.attention.kv_heads;
-  const DecodeRow of = call.rows[row];
-  const bool began = of.tile_begin >= begin;
-  if (ends && began) {
-    state.ForEach(group, lane, [&](int query, int pair, float2 sum, float2 stats) {
-      WriteOut<kDim>(call.attention, of, query, pair, sum, stats.y);
-    });
-    return;
-  }
-  const int slot = 2 * warp + (began ? 1 : 0);
-  state.ForEach(group, lane, [&](int query, int pair, float2 sum, float2 stats) {
-    Keep<kDim>(parts, slot, group, query, pair, sum, stats);
-  });
-  if (lane == 0) slot_rows[slot] = row;
-}
 
 // A warp's tiles, from `start` to `end`, whatever rows these are of.
 template <int kDim, int kQueryTiles, int kStages>
@@ -344,12 +31,15 @@ __device__ void ReadTiles(const DecodeCall& call, const DecodeStart& start, int3
 
   // Before the wait: only what earlier steps wrote.
   Tile<kDim> tiles[kStages];
-  if (start.place != kTileNotWritten) {
-    tiles[0].Load(AddressOf<kDim>(call, start.place), value_bytes, lane);
-  }
+  const bool early = (start.note & kRowEnds) == 0;
+  if (early) tiles[0].Load(AddressOf<kDim>(call, start.place), value_bytes, lane);
   TileQueue<kDim> queue;
-  queue.row = row;
-  queue.Find(call, begin, end, lane);
+  queue.Take(call, start, lane);
+  if (lane == 0 && call.turns != nullptr) {
+    PrefetchToL2(TurnsOf<kDim>(call, call.rows[row]), kDim * sizeof(float));
+  }
+  if (count > 1) queue.Find(call, begin, end, lane);
+  queue.PrefetchEnds(value_bytes);
   AwaitEarlierKernels();
   queue.AppendToEnds(call, lane);
 #pragma unroll
@@ -357,10 +47,10 @@ __device__ void ReadTiles(const DecodeCall& call, const DecodeStart& start, int3
     if (s >= count) break;
     tiles[s].note = __shfl_sync(kAll, queue.note, s);
     const std::byte* at = queue.At(s);
-    if (s > 0 || start.place == kTileNotWritten) tiles[s].Load(at, value_bytes, lane);
+    if (s > 0 || !early) tiles[s].Load(at, value_bytes, lane);
   }
   uint32_t q[kQueryTiles][kDim / 32][4];
-  LoadQueries<kDim, kQueryTiles>(a, call.rows[row], lane, q);
+  LoadQueries<kDim, kQueryTiles>(call, call.rows[row], lane, q);
   RowState<kDim, kQueryTiles> state;
   state.Clear();
 
@@ -387,7 +77,7 @@ __device__ void ReadTiles(const DecodeCall& call, const DecodeStart& start, int3
       uint32_t p[kQueryTiles][2];
       state.Weigh(scores, p);
       if (tokens < kTileTokens) tile.DropValues(tokens, lane);
-      tile.AddValues(p, state);
+      tile.AddValues(p, state.sums);
       if (next < count) tile.LoadValues(at + value_bytes, lane);
 
       const bool ends = (note & kRowEnds) != 0, last = i + s + 1 == count;
@@ -396,7 +86,7 @@ __device__ void ReadTiles(const DecodeCall& call, const DecodeStart& start, int3
       if (last) break;
       ++row;
       state.Clear();
-      LoadQueries<kDim, kQueryTiles>(a, call.rows[row], lane, q);
+      LoadQueries<kDim, kQueryTiles>(call, call.rows[row], lane, q);
     }
   }
 }
@@ -409,11 +99,16 @@ __device__ void MergeWarps(const DecodeCall& call, int32_t begin, int32_t end,
   const AttentionCall& a = call.attention;
   const int group = a.heads / a.kv_heads;
   open[0] = open[1] = -1;
-  for (int slot = 0; slot < 2 * kWarps; ++slot) {
-    const int row = slot_rows[slot];
-    if (row < 0 || (slot > 0 && slot % 2 == 0)) continue;  // even ones continue a row
-    int last = slot / 2;
-    while (last + 1 < kWarps && slot_rows[2 * (last + 1)] == row) ++last;
+  static_assert(2 * kWarps <= kWarpLanes);
+  const int lane = static_cast<int>(threadIdx.x) % kWarpLanes;
+  const int mine = lane < 2 * kWarps ? slot_rows[lane] : -1;
+  const bool continues = lane > 0 && lane % 2 == 0;
+  for (uint32_t firsts = __ballot_sync(kAll, mine >= 0 && !continues); firsts != 0;
+       firsts &= firsts - 1) {
+    const int slot = __ffs(static_cast<int>(firsts)) - 1;
+    const int row = __shfl_sync(kAll, mine, slot);
+    const int last =
+        slot / 2 + __popc(__ballot_sync(kAll, continues && lane > slot && mine == row));
     const DecodeRow of = call.rows[row];
     if (of.tile_begin >= begin && of.tile_end <= end) {
       MergePartials<kDim, true>(parts, slot, last, group,

@@ -28,7 +28,9 @@ struct DecodeCall {
   // Some launch after the plan waited for all before it: this one may start while the one before it
   // still runs (launch.cuh), and read the plan, tables and earlier steps' tokens at once.
   bool overlaps = false;
-  int32_t* arrived = nullptr;  // [blocks]; zero between launches
+  const float* turns = nullptr;        // DecodePlan::turns; null: q and k are rotated
+  int64_t processor_shared_bytes = 0;  // shared memory of a multiprocessor
+  int32_t* arrived = nullptr;          // [blocks]; zero between launches
 };
 
 void LaunchDecode(const DecodeCall& call, cudaStream_t stream);

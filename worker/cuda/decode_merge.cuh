@@ -12,6 +12,8 @@
 
 #include <cstdint>
 
+#include "worker/cuda/mma.cuh"
+
 namespace headgate {
 
 // In shared or global memory.
@@ -21,43 +23,49 @@ struct Partials {
 };
 
 // By all threads of the block. emit(query, pair of columns, sum of values, {top, weight}) is called
-// once for each. kShared: else written by other blocks, read past L1.
+// once for each. kShared: else written by other blocks, read past L1. Nothing branches on how many
+// readers there are: the loads of many go out together.
 template <int kDim, bool kShared, typename Emit>
 __device__ void MergePartials(const Partials& from, int slot_first, int reader_last, int group,
                               Emit emit) {
-  constexpr int kPairs = kDim / 2;
-  constexpr int kAtOnce = kShared ? 8 : 18;  // loads in flight
+  constexpr int kPieces = kDim / 4;          // of two pairs
+  constexpr int kAtOnce = kShared ? 6 : 17;  // readers
   const int readers = reader_last - slot_first / 2 + 1;
-  for (int i = static_cast<int>(threadIdx.x); i < group * kPairs; i += blockDim.x) {
-    float2 sum = {0.0f, 0.0f}, stats = {-INFINITY, 0.0f};
+  for (int i = static_cast<int>(threadIdx.x); i < group * kPieces; i += blockDim.x) {
+    const float4* sums_at = reinterpret_cast<const float4*>(from.sums) + i;
+    const float2* stats_at = from.stats + i / kPieces;
+    float4 sum = {0.0f, 0.0f, 0.0f, 0.0f};
+    float2 stats = {-INFINITY, 0.0f};
     for (int base = 0; base < readers; base += kAtOnce) {
-      float2 sums[kAtOnce], parts[kAtOnce];
+      float4 sums[kAtOnce];
+      float2 parts[kAtOnce];
 #pragma unroll
       for (int k = 0; k < kAtOnce; ++k) {
-        parts[k] = {-INFINITY, 0.0f};
-        sums[k] = {0.0f, 0.0f};
-        if (base + k >= readers) continue;
-        const int slot = base + k == 0 ? slot_first : (slot_first / 2 + base + k) * 2;
-        const float2* sum_at = from.sums + static_cast<int64_t>(slot) * group * kPairs + i;
-        const float2* stats_at = from.stats + slot * group + i / kPairs;
-        sums[k] = kShared ? *sum_at : __ldcg(sum_at);
-        parts[k] = kShared ? *stats_at : __ldcg(stats_at);
+        const int reader = min(base + k, readers - 1);
+        const int slot = reader == 0 ? slot_first : (slot_first / 2 + reader) * 2;
+        sums[k] =
+            kShared ? sums_at[slot * group * kPieces] : __ldcg(sums_at + slot * group * kPieces);
+        parts[k] = kShared ? stats_at[slot * group] : __ldcg(stats_at + slot * group);
       }
       float top = stats.x;
 #pragma unroll
       for (int k = 0; k < kAtOnce; ++k) top = fmaxf(top, parts[k].x);
-      const float keep = exp2f(stats.x - top);
+      const float keep = Exp2(stats.x - top);
       stats = {top, stats.y * keep};
-      sum = {sum.x * keep, sum.y * keep};
+      sum = {sum.x * keep, sum.y * keep, sum.z * keep, sum.w * keep};
 #pragma unroll
       for (int k = 0; k < kAtOnce; ++k) {
-        const float weight = exp2f(parts[k].x - top);
+        const float weight = base + k < readers ? Exp2(parts[k].x - top) : 0.0f;
         stats.y += parts[k].y * weight;
         sum.x += sums[k].x * weight;
         sum.y += sums[k].y * weight;
+        sum.z += sums[k].z * weight;
+        sum.w += sums[k].w * weight;
       }
     }
-    emit(i / kPairs, i % kPairs, sum, stats);
+    const int query = i / kPieces, pair = i % kPieces * 2;
+    emit(query, pair, float2{sum.x, sum.y}, stats);
+    emit(query, pair + 1, float2{sum.z, sum.w}, stats);
   }
 }
 

@@ -2,11 +2,14 @@
 
 #include "kvstore/kv_layout.h"
 #include "worker/cuda/decode_plan.h"
+#include "worker/cuda/rotation.cuh"
 
 namespace headgate {
 namespace {
 
 constexpr int kThreads = 512;
+// Fewer blocks share a row then, and what they merge is less.
+constexpr int32_t kBlockTilesMin = 4;
 
 // The row without its place among the others; no tiles when the sequence does not decode.
 __device__ DecodeRow Describe(const PageTables& tables, const StepSequence& sequence,
@@ -72,6 +75,7 @@ __device__ int2 LayRows(const DecodePlan& plan, const PageTables& tables, const 
     DecodeRow row;
     if (i < candidates) {
       row = Describe(tables, step.sequences[i / heads], row_begin, i % heads);
+      row.sequence = i / heads;
     }
     const int64_t mine = row.tile_end == 0 ? 0 : (int64_t{1} << kTileBits) + row.tile_end;
     int64_t at, sum;
@@ -87,16 +91,30 @@ __device__ int2 LayRows(const DecodePlan& plan, const PageTables& tables, const 
   return {static_cast<int>(before >> kTileBits), static_cast<int>(before)};
 }
 
+// Each of the grid's blocks finds some sequences' turns.
+__device__ void FindTurns(const DecodePlan& plan, const StepView& step) {
+  const int32_t half = plan.head_dim / 2;
+  for (int32_t s = static_cast<int32_t>(blockIdx.x); s < step.sequence_count;
+       s += static_cast<int32_t>(gridDim.x)) {
+    const auto position = static_cast<float>(step.sequences[s].position);
+    float* turns = plan.turns + static_cast<int64_t>(s) * plan.head_dim;
+    for (int32_t i = static_cast<int32_t>(threadIdx.x); i < half; i += kThreads) {
+      TurnOf(position, plan.inv_freq[i], turns + i, turns + half + i);
+    }
+  }
+}
+
 // One block per layer.
 __global__ void __launch_bounds__(kThreads)
     PlanKernel(DecodePlan plan, PageTables tables, StepView step) {
   DecodeRow* rows = plan.rows + plan.row_begin[blockIdx.x] * plan.sequences_max;
   DecodeStart* starts = plan.starts + static_cast<int64_t>(blockIdx.x) * plan.starts_max;
+  if (plan.inv_freq != nullptr) FindTurns(plan, step);
   const int2 laid = LayRows(plan, tables, step, rows);
   const int32_t count = laid.x, tiles = laid.y;
   __syncthreads();
-  // No more blocks than tiles, and within a block no more warps: those without work come last.
-  const int32_t blocks = min(plan.blocks, max(tiles, 1));
+  // Within a block no more warps than tiles: those without work come last.
+  const int32_t blocks = min(plan.blocks, max(tiles / kBlockTilesMin, 1));
   for (int32_t i = static_cast<int32_t>(threadIdx.x); i < count; i += kThreads) {
     rows[i].block_first = PartOf(rows[i].tile_begin, tiles, blocks);
     rows[i].block_last = PartOf(rows[i].tile_end - 1, tiles, blocks);
@@ -113,8 +131,9 @@ __global__ void __launch_bounds__(kThreads)
     if (count > 0) {
       start.row = RowOf(rows, count, start.tile);
       const DecodeRow row = rows[start.row];
-      if (start.tile + 1 < row.tile_end) {
+      if (start.tile < row.tile_end) {
         start.place = PlaceOfTile(tables, row, start.tile, plan.page_shift);
+        start.note = NoteOfTile(row, start.tile);
       }
     }
     starts[i] = start;

@@ -16,9 +16,9 @@
 namespace headgate {
 
 inline constexpr int kTileTokens = 16;
-inline constexpr uint32_t kTileNotWritten = ~0u;  // its last token is this step's
+inline constexpr uint32_t kRowEnds = 256;  // in a tile's note, above its count of visible tokens
 
-// One row of a layer, in the order of the step's sequences, then heads. 48 bytes.
+// One row of a layer, in the order of the step's sequences, then heads. 64 bytes.
 struct alignas(16) DecodeRow {
   int32_t tile_begin = 0;  // among the layer's tiles
   int32_t tile_end = 0;
@@ -33,13 +33,15 @@ struct alignas(16) DecodeRow {
       0;  // visible tokens of the last tile, 1 to 16: it ends with the query's own
   int32_t block_first = 0;  // the blocks that read it
   int32_t block_last = 0;
+  int32_t sequence = 0;  // of the step
 };
 
 // Where a warp begins; it ends where the next one begins, so some have nothing. 16 bytes.
 struct alignas(16) DecodeStart {
   int32_t tile = 0;
-  int32_t row = 0;                   // that holds this tile
-  uint32_t place = kTileNotWritten;  // of the tile in page memory: page * tiles of a page + tile
+  int32_t row = 0;     // that holds this tile
+  uint32_t place = 0;  // of the tile in page memory: page * tiles of a page + tile
+  uint32_t note = 0;   // of the tile
 };
 
 // Device memory.
@@ -53,6 +55,12 @@ struct DecodePlan {
   int32_t blocks = 0;      // of the attention kernel's grid
   int32_t warps = 0;       // of each block
   int32_t page_shift = 0;  // log2(tiles of a page)
+  int32_t head_dim = 0;
+  // How far each sequence's token is turned (rotary position embedding), the same for all layers:
+  // [sequences_max][head_dim], half of it cosines, half sines; by inv_freq [head_dim / 2], null:
+  // not.
+  float* turns = nullptr;
+  const float* inv_freq = nullptr;
 };
 
 // Asynchronous. REQUIRES: step.sequence_count <= plan.sequences_max, page_tokens a multiple of
@@ -61,6 +69,10 @@ void LaunchDecodePlan(const DecodePlan& plan, const PageTables& tables, const St
                       cudaStream_t stream);
 
 #ifdef __CUDACC__
+__device__ inline uint32_t NoteOfTile(const DecodeRow& row, int32_t tile) {
+  return tile + 1 == row.tile_end ? row.last_tokens | kRowEnds : kTileTokens;
+}
+
 // Tile `tile` of the layer, which `row` holds, in page memory, as DecodeStart::place.
 __device__ inline uint32_t PlaceOfTile(const PageTables& tables, const DecodeRow& row, int32_t tile,
                                        int page_shift) {

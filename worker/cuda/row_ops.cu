@@ -3,7 +3,9 @@
 
 #include "base/check.h"
 #include "worker/cuda/block_sum.cuh"
+#include "worker/cuda/gating.cuh"
 #include "worker/cuda/launch.cuh"
+#include "worker/cuda/rotation.cuh"
 #include "worker/cuda/row_ops.h"
 #include "worker/cuda/row_vector.cuh"
 
@@ -140,7 +142,7 @@ __global__ void RopeKernel(StepView step, bf16* x, int64_t stride, int64_t heads
   AwaitEarlierKernels();
   const float position = static_cast<float>(step.positions[blockIdx.x]);
   for (int64_t i = threadIdx.x; i < half; i += blockDim.x) {
-    sincosf(position * inv_freq[i], &turn[half + i], &turn[i]);
+    TurnOf(position, inv_freq[i], &turn[i], &turn[half + i]);
   }
   __syncthreads();
   bf16* row = x + blockIdx.x * stride;
@@ -150,10 +152,7 @@ __global__ void RopeKernel(StepView step, bf16* x, int64_t stride, int64_t heads
     Values<kWidth> low = Load<kWidth>(pairs), high = Load<kWidth>(pairs + half);
 #pragma unroll
     for (int j = 0; j < kWidth; ++j) {
-      const float cosine = turn[at + j], sine = turn[half + at + j];
-      const float a = low.at[j], b = high.at[j];
-      low.at[j] = a * cosine - b * sine;
-      high.at[j] = b * cosine + a * sine;
+      Rotate(low.at[j], high.at[j], turn[at + j], turn[half + at + j]);
     }
     Store(pairs, low);
     Store(pairs + half, high);
@@ -171,8 +170,7 @@ __global__ void SiluMulKernel(const bf16* gate_up, int64_t rows, int64_t cols, b
   Values<kWidth> values = Load<kWidth>(gate);
 #pragma unroll
   for (int j = 0; j < kWidth; ++j) {
-    const float g = values.at[j];
-    values.at[j] = g / (1.0f + __expf(-g)) * up.at[j];
+    values.at[j] = SiluMul(values.at[j], up.at[j]);
   }
   Store(out + i, values);
 }
