@@ -103,10 +103,12 @@ LtMatMul::Plan& LtMatMul::PlanFor(const Shape& shape) {
 void LtMatMul::Run(const MatMulCall& call, cudaStream_t stream) {
   if (call.m == 0 || call.n == 0) return;
   const Plan& plan = PlanFor({call.m, call.n, call.k, call.out_dtype});
-  const float one = 1.0f, zero = 0.0f;
+  CHECK(!call.gated && call.norm.rows == nullptr) << "cuBLASLt multiplies, and no more";
+  CHECK(!call.adds || call.out_dtype == DType::kF32) << "a sum's product";
+  const float one = 1.0f, before = call.adds ? 1.0f : 0.0f;
   const cublasStatus_t status =
-      cublasLtMatmul(handle_, plan.operation, &one, call.w, plan.w, call.x, plan.x, &zero, call.out,
-                     plan.out, call.out, plan.out, &plan.algorithm, workspace_.data(),
+      cublasLtMatmul(handle_, plan.operation, &one, call.w, plan.w, call.x, plan.x, &before,
+                     call.out, plan.out, call.out, plan.out, &plan.algorithm, workspace_.data(),
                      static_cast<size_t>(kWorkspaceBytes), stream);
   CudaCheck(AsCuda(status), "multiplying matrices");
   if (call.bias != nullptr)

@@ -4,6 +4,7 @@
 
 #include "base/status_macros.h"
 #include "worker/cuda/cuda_status.h"
+#include "worker/cuda/row_ops.h"
 
 namespace headgate {
 
@@ -13,8 +14,27 @@ absl::StatusOr<std::unique_ptr<MatrixProducts>> MatrixProducts::Create() {
 }
 
 void MatrixProducts::Run(const MatMulCall& call, cudaStream_t stream) {
-  if (!small_.Run(call, stream)) large_->Run(call, stream);
+  if (!small_.Run(call, stream)) RunInParts(call, stream);
   CudaCheck(cudaGetLastError(), "multiplying matrices");
+}
+
+void MatrixProducts::RunInParts(MatMulCall call, cudaStream_t stream) {
+  if (call.norm.rows != nullptr) {
+    LaunchRmsNorm(call.norm.rows, nullptr, call.norm.weight, call.norm.eps, call.m, call.k,
+                  call.norm.scratch, stream);
+    call.x = call.norm.scratch;
+    call.norm = {};
+    return Run(call, stream);
+  }
+  if (!call.gated) {
+    large_->Run(call, stream);
+    return;
+  }
+  auto* out = static_cast<__nv_bfloat16*>(call.out);
+  call.out = call.scratch;
+  call.gated = false;
+  large_->Run(call, stream);
+  LaunchSiluMul(call.scratch, call.m, call.n / 2, out, stream);
 }
 
 }  // namespace headgate

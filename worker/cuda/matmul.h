@@ -1,4 +1,5 @@
-// Decides who computes a matrix product: the kernel for a handful of rows, or cuBLASLt. One thread.
+// Decides who computes a matrix product and what belongs to it: the kernel for a handful of rows in
+// one go, or cuBLASLt with the row operations before and after it. One thread.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -21,6 +22,8 @@ class MatrixProducts {
   void Run(const MatMulCall& call, cudaStream_t stream);
 
  private:
+  void RunInParts(MatMulCall call, cudaStream_t stream);
+
   explicit MatrixProducts(std::unique_ptr<LtMatMul> large) : large_(std::move(large)) {}
 
   const SmallMatMul small_;

@@ -7,17 +7,21 @@
 // lanes of odd rows read the two halves of 64 columns in the other order, so that rows share no
 // banks.
 //
-// x stays in shared memory. (Blocks of a cluster that read a part of it each and hand it to all are
-// no faster, and blocks that split the columns must wait for each other at every tile: a third
-// slower.)
+// x stays in shared memory; the blocks may make it there themselves, from rows that a norm goes
+// before: a kernel less, and the reading of w does not stop for it. (Blocks of a cluster that read
+// a part of it each and hand it to all are no faster, and blocks that split the columns must wait
+// for each other at every tile: a third slower.)
 //
 // Sums have one order: a warp's own columns ascending, then the 8 warps.
 #include <algorithm>
 
 #include "base/check.h"
 #include "worker/cuda/async_copy.cuh"
+#include "worker/cuda/block_sum.cuh"
+#include "worker/cuda/gating.cuh"
 #include "worker/cuda/launch.cuh"
 #include "worker/cuda/mma.cuh"
+#include "worker/cuda/row_vector.cuh"
 #include "worker/cuda/small_matmul.h"
 
 namespace headgate {
@@ -30,6 +34,7 @@ constexpr int kMultipliers = 8;  // warps
 constexpr int kCopiers = 4;      // warps
 constexpr int kThreads = (kMultipliers + kCopiers) * kWarp;
 constexpr int kTileRows = 16;                          // of w
+constexpr int kGateRows = kTileRows / 2;               // of a gated product's tile; as many follow
 constexpr int kStep = 32;                              // columns that a warp multiplies at once
 constexpr int kSteps = 2;                              // of a warp in a stage
 constexpr int kChunk = kMultipliers * kSteps * kStep;  // columns of a stage
@@ -40,7 +45,7 @@ constexpr int kStagesMin = 4;
 constexpr int kXChunksMax = 32;
 constexpr int kXSkewBytes = 64;          // rows of x 128 i + 64 bytes apart share no banks
 constexpr int kPartRow = kTileRows + 4;  // floats: without the 4, lanes would share banks
-constexpr int kStaticBytes = 512;        // of the kernel's own shared variables, rounded up
+constexpr int kStaticBytes = 768;        // of the kernel's own shared variables, rounded up
 constexpr int kReservedBytes = 1024;     // of every block by CUDA
 // Two blocks on an SM hide the end of a tile and of the launch from each other, but have less room
 // for w. Measured on an H200: with as much of x as this two are faster, with one tile and with
@@ -52,19 +57,39 @@ __host__ __device__ constexpr int XRowBytes(int k) {
   return (k * 2 + 127) / 128 * 128 + kXSkewBytes;
 }
 
+// A gated product's tile: rows of the gate, then the rows that they multiply.
+__host__ __device__ constexpr int64_t TilesOf(int64_t n, bool gated) {
+  return gated ? (n / 2 + kGateRows - 1) / kGateRows : (n + kTileRows - 1) / kTileRows;
+}
+
 struct Work {
   const bf16* x;
   const bf16* w;
   const float* bias;
   void* out;
+  NormedInput norm;
   int m;
   int n;
   int k;
   int stages;
+  bool gated;
+  bool adds;
+  bool to_f32;
 
+#if __CUDA_ARCH__ >= 900
   __device__ int Chunks() const { return (k + kChunk - 1) / kChunk; }
   __device__ int Columns(int chunk) const { return min(kChunk, k - chunk * kChunk); }
-  __device__ int Tiles() const { return (n + kTileRows - 1) / kTileRows; }
+  __device__ int Tiles() const { return static_cast<int>(TilesOf(n, gated)); }
+  // The row of w that is row `i` of a tile; -1: there is none.
+  __device__ int Row(int tile, int i) const {
+    if (!gated) {
+      const int row = tile * kTileRows + i;
+      return row < n ? row : -1;
+    }
+    const int row = tile * kGateRows + i % kGateRows;
+    return row < n / 2 ? row + i / kGateRows * (n / 2) : -1;
+  }
+#endif
 };
 
 // Where things are in a block's shared memory.
@@ -76,6 +101,8 @@ struct Room {
   uint32_t empty;   // barriers [stages]: w has been read
   uint32_t x_full;  // barriers [chunks]: x has landed
 };
+
+#if __CUDA_ARCH__ >= 900
 
 __device__ uint4 LoadShared(uint32_t address) {
   uint4 value;
@@ -90,10 +117,7 @@ __device__ void SyncMultipliers() {
   asm volatile("bar.sync 1, %0;" ::"n"(kMultipliers * kWarp) : "memory");
 }
 
-__device__ void Store(float* to, float value) { *to = value; }
-__device__ void Store(bf16* to, float value) { *to = __float2bfloat16(value); }
-
-#if __CUDA_ARCH__ >= 900
+__device__ float AsBf16(float value) { return __bfloat162float(__float2bfloat16(value)); }
 
 // Where a warp stands in the ring of stages.
 struct RingPlace {
@@ -127,8 +151,8 @@ __device__ void Copy(const Work& work, const Room& room) {
   // Of the next stage's part of w; moves on.
   const auto copy_next = [&](int stage) {
     const uint32_t bytes = static_cast<uint32_t>(work.Columns(chunk)) * 2;
-    const int output = tile * kTileRows + row;
-    const bool exists = in_tile && output < work.n;
+    const int output = in_tile ? work.Row(tile, row) : -1;
+    const bool exists = output >= 0;
     const uint32_t barrier = room.full + stage * 8;
     const uint32_t rows = __popc(__ballot_sync(~0u, exists));
     if (lane == 0) ArriveExpecting(barrier, bytes * rows);
@@ -145,12 +169,68 @@ __device__ void Copy(const Work& work, const Room& room) {
   };
   // w is constant: the first stages need not wait for what the step computes.
   for (int i = 0; i < work.stages && tile < work.Tiles(); ++i) copy_next(i);
-  AwaitEarlierKernels();
-  if (in_tile && row < work.m) CopyX(work, room, row);
+  if (work.norm.rows == nullptr) {
+    AwaitEarlierKernels();
+    if (in_tile && row < work.m) CopyX(work, room, row);
+  }
   for (RingPlace place; tile < work.Tiles(); place.Advance(work.stages)) {
     AwaitPhase(room.empty + place.stage * 8, place.phase);
     copy_next(place.stage);
   }
+}
+
+// RmsNormKernel's (row_ops.cu), for the same bits: a warp sums 256 columns, a lane 8 of them.
+constexpr int kNormColumns = 8;
+constexpr int kNormSpan = kWarp * kNormColumns;
+constexpr int kNormSpans = static_cast<int>(SmallMatMul::kNormColumnsMax) / kNormSpan;
+constexpr int kNormPasses = kNormSpans / kMultipliers;
+
+// x := the normed rows, by the multiplying warps.
+__device__ void NormX(const Work& work, uint8_t* x) {
+  __shared__ float of_span[2][kNormSpans];
+  const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
+  const int spans = (work.k + kNormSpan - 1) / kNormSpan;
+  Values<kNormColumns> weights[kNormPasses], values[kNormPasses];
+  const auto column_of = [&](int pass) {
+    return (pass * kMultipliers + warp) * kNormSpan + lane * kNormColumns;
+  };
+#pragma unroll
+  for (int pass = 0; pass < kNormPasses; ++pass) {
+    weights[pass] = {};
+    if (column_of(pass) < work.k) {
+      weights[pass] = Load<kNormColumns>(work.norm.weight + column_of(pass));
+    }
+  }
+  AwaitEarlierKernels();
+  for (int row = 0; row < work.m; ++row) {
+    const float* from = work.norm.rows + static_cast<int64_t>(row) * work.k;
+#pragma unroll
+    for (int pass = 0; pass < kNormPasses; ++pass) {
+      values[pass] = {};
+      if (column_of(pass) < work.k) values[pass] = Load<kNormColumns>(from + column_of(pass));
+    }
+    float* sums = of_span[row % 2];
+#pragma unroll
+    for (int pass = 0; pass < kNormPasses; ++pass) {
+      float squares = 0.0f;
+#pragma unroll
+      for (int i = 0; i < kNormColumns; ++i) squares += values[pass].at[i] * values[pass].at[i];
+      squares = SumOverWarp(squares);
+      if (lane == 0) sums[pass * kMultipliers + warp] = squares;
+    }
+    SyncMultipliers();
+    const float squares = SumOverWarp(lane < spans ? sums[lane] : 0.0f);
+    const float factor = rsqrtf(squares / static_cast<float>(work.k) + work.norm.eps);
+    bf16* to = reinterpret_cast<bf16*>(x + row * XRowBytes(work.k));
+#pragma unroll
+    for (int pass = 0; pass < kNormPasses; ++pass) {
+      if (column_of(pass) >= work.k) continue;
+#pragma unroll
+      for (int i = 0; i < kNormColumns; ++i) values[pass].at[i] *= factor * weights[pass].at[i];
+      Store(to + column_of(pass), values[pass]);
+    }
+  }
+  SyncMultipliers();
 }
 
 // sums := a multiplying warp's columns of one tile. `first`: of the block.
@@ -171,7 +251,7 @@ __device__ void MultiplyTile(const Work& work, const Room& room, bool first, Rin
     const int columns = work.Columns(chunk);
     const uint32_t w_row = room.ring + place.stage * kStageBytes + group * kRowBytes;
     uint4 low[kSteps], high[kSteps], x[kSteps][kXTiles];
-    if (first) AwaitPhase(room.x_full + chunk * 8, 0);
+    if (first && work.norm.rows == nullptr) AwaitPhase(room.x_full + chunk * 8, 0);
     AwaitPhase(room.full + place.stage * 8, place.phase);
 #pragma unroll
     for (int i = 0; i < kSteps; ++i) {
@@ -230,29 +310,52 @@ __device__ float SumOverWarps(const Room& room, const float (&sums)[kXTiles][4])
   return sum;
 }
 
-template <int kXTiles, typename Out>
+// Writes output `row` of row x_row of x, of a tile; in every thread, because a gate's other factor
+// is a lane's 8 further on.
+__device__ void Finish(const Work& work, int tile, int x_row, int row, float sum, float before) {
+  const bool exists = x_row < work.m && row >= 0;
+  if (work.gated) {
+    const float up = __shfl_down_sync(~0u, sum, kGateRows);
+    const int i = static_cast<int>(threadIdx.x) % kTileRows;
+    if (!exists || i >= kGateRows) return;
+    static_cast<bf16*>(
+        work.out)[static_cast<int64_t>(x_row) * (work.n / 2) + tile * kGateRows + i] =
+        __float2bfloat16(SiluMul(AsBf16(sum), AsBf16(up)));
+    return;
+  }
+  if (!exists) return;
+  const int64_t at = static_cast<int64_t>(x_row) * work.n + row;
+  if (work.to_f32) {
+    static_cast<float*>(work.out)[at] = work.adds ? before + sum : sum;
+  } else {
+    static_cast<bf16*>(work.out)[at] = __float2bfloat16(sum);
+  }
+}
+
+template <int kXTiles>
 __device__ void Multiply(const Work& work, const Room& room) {
   RingPlace place;
   const int first = static_cast<int>(blockIdx.x);
+  const int x_row = threadIdx.x / kTileRows;
   for (int tile = first; tile < work.Tiles(); tile += static_cast<int>(gridDim.x)) {
-    const int x_row = threadIdx.x / kTileRows;
-    const int output = tile * kTileRows + static_cast<int>(threadIdx.x) % kTileRows;
-    const bool exists = x_row < work.m && output < work.n;
-    const float bias = exists && work.bias != nullptr ? work.bias[output] : 0.0f;
+    const int row = work.Row(tile, static_cast<int>(threadIdx.x) % kTileRows);
+    const bool exists = x_row < work.m && row >= 0;
+    const float bias = exists && work.bias != nullptr ? work.bias[row] : 0.0f;
+    const float before =
+        exists && work.adds
+            ? static_cast<const float*>(work.out)[static_cast<int64_t>(x_row) * work.n + row]
+            : 0.0f;
     float sums[kXTiles][4];
     MultiplyTile<kXTiles>(work, room, tile == first, place, sums);
     const float sum = SumOverWarps<kXTiles>(room, sums);
-    if (exists) {
-      Store(static_cast<Out*>(work.out) + static_cast<int64_t>(x_row) * work.n + output,
-            sum + bias);
-    }
+    Finish(work, tile, x_row, row, sum + bias, before);
   }
 }
 
 #endif
 
 // REQUIRES: a tile for every block.
-template <int kXTiles, typename Out>
+template <int kXTiles>
 __global__ void __launch_bounds__(kThreads, 2) SmallMatMulKernel(const Work work) {
 #if __CUDA_ARCH__ >= 900
   extern __shared__ __align__(128) uint8_t shared[];
@@ -280,20 +383,18 @@ __global__ void __launch_bounds__(kThreads, 2) SmallMatMulKernel(const Work work
   if (threadIdx.x / kWarp >= kMultipliers) {
     Copy(work, room);
   } else {
+    if constexpr (kXTiles == 1) {  // of few rows
+      if (work.norm.rows != nullptr) NormX(work, x);
+    }
     AwaitEarlierKernels();
-    Multiply<kXTiles, Out>(work, room);
+    Multiply<kXTiles>(work, room);
   }
 #endif
 }
 
 using Kernel = void (*)(Work);
 
-Kernel KernelFor(int64_t m, DType out) {
-  if (out == DType::kF32) {
-    return m <= 8 ? SmallMatMulKernel<1, float> : SmallMatMulKernel<2, float>;
-  }
-  return m <= 8 ? SmallMatMulKernel<1, bf16> : SmallMatMulKernel<2, bf16>;
-}
+Kernel KernelFor(int64_t m) { return m <= 8 ? SmallMatMulKernel<1> : SmallMatMulKernel<2>; }
 
 }  // namespace
 
@@ -305,13 +406,11 @@ SmallMatMul::SmallMatMul() {
   cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
   if (major != 9) return;
   shared_bytes_max_ = shared_bytes - kStaticBytes;
-  for (const DType out : {DType::kBF16, DType::kF32}) {
-    for (const int64_t m : {8, 16}) {
-      if (cudaFuncSetAttribute(KernelFor(m, out), cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               static_cast<int>(shared_bytes_max_)) != cudaSuccess) {
-        cudaGetLastError();
-        return;
-      }
+  for (const int64_t m : {8, 16}) {
+    if (cudaFuncSetAttribute(KernelFor(m), cudaFuncAttributeMaxDynamicSharedMemorySize,
+                             static_cast<int>(shared_bytes_max_)) != cudaSuccess) {
+      cudaGetLastError();
+      return;
     }
   }
   capable_ = true;
@@ -321,7 +420,7 @@ std::optional<SmallMatMul::Plan> SmallMatMul::PlanOf(const MatMulCall& call,
                                                      int blocks_per_sm) const {
   if (call.k > kXChunksMax * kChunk || call.k <= 0) return std::nullopt;
   Plan plan;
-  const int64_t tiles = (call.n + kTileRows - 1) / kTileRows;
+  const int64_t tiles = TilesOf(call.n, call.gated);
   plan.blocks = static_cast<int>(std::min<int64_t>(tiles, sms_ * blocks_per_sm));
   const int64_t parts = kMultipliers * (call.m <= 8 ? 8 : 16) * kPartRow * 4;
   const int64_t fixed = call.m * XRowBytes(static_cast<int>(call.k)) + parts;
@@ -337,8 +436,11 @@ std::optional<SmallMatMul::Plan> SmallMatMul::Choose(const MatMulCall& call) con
   if (!capable_ || call.m > kRowsMax || call.k % 8 != 0 || call.n > (int64_t{1} << 30)) {
     return std::nullopt;
   }
+  if (call.norm.rows != nullptr && (call.m > kNormRowsMax || call.k > kNormColumnsMax)) {
+    return std::nullopt;
+  }
   const int64_t x_bytes = call.m * call.k * 2;
-  const bool one_tile = call.n <= 2 * sms_ * kTileRows;
+  const bool one_tile = TilesOf(call.n, call.gated) <= 2 * sms_;
   if (x_bytes <= (one_tile ? kXBytesOfTwo : kXBytesOfTwoLong)) {
     if (const auto plan = PlanOf(call, 2)) return plan;
   }
@@ -354,15 +456,22 @@ bool SmallMatMul::Run(const MatMulCall& call, cudaStream_t stream) const {
 
 void SmallMatMul::Run(const MatMulCall& call, const Plan& plan, cudaStream_t stream) const {
   CHECK(1 <= call.m && call.m <= kRowsMax && call.k % 8 == 0) << "a small product";
-  const Work work = {call.x,
-                     call.w,
-                     call.bias,
-                     call.out,
-                     static_cast<int>(call.m),
-                     static_cast<int>(call.n),
-                     static_cast<int>(call.k),
-                     plan.stages};
-  LaunchOverlapping(KernelFor(call.m, call.out_dtype), static_cast<unsigned>(plan.blocks), kThreads,
+  CHECK(!call.gated || (call.out_dtype == DType::kBF16 && call.n % 2 == 0)) << "a gated product";
+  CHECK(!call.adds || (call.out_dtype == DType::kF32 && !call.gated)) << "a sum's product";
+  Work work = {};
+  work.x = call.x;
+  work.w = call.w;
+  work.bias = call.bias;
+  work.out = call.out;
+  work.norm = call.norm;
+  work.m = static_cast<int>(call.m);
+  work.n = static_cast<int>(call.n);
+  work.k = static_cast<int>(call.k);
+  work.stages = plan.stages;
+  work.gated = call.gated;
+  work.adds = call.adds;
+  work.to_f32 = call.out_dtype == DType::kF32;
+  LaunchOverlapping(KernelFor(call.m), static_cast<unsigned>(plan.blocks), kThreads,
                     static_cast<size_t>(plan.shared_bytes), stream, work);
 }
 

@@ -1,0 +1,217 @@
+// Products with a norm ahead of them, a gate behind them or a sum that takes them: against the same
+// steps one by one, bit for bit where the sums have the same order, and against the host.
+#include <cuda_runtime.h>
+
+#include <bit>
+
+#include "tests/kernel/cuda_rig.h"
+#include "worker/cuda/cuda_status.h"
+#include "worker/cuda/device_buffer.h"
+#include "worker/cuda/matmul.h"
+#include "worker/cuda/row_ops.h"
+
+namespace headgate {
+namespace {
+
+using bf16 = __nv_bfloat16;
+
+constexpr double kBf16Error = 4e-3;  // of one rounding to bf16: half a unit of 2^-8
+constexpr double kSumError = 1e-4;
+constexpr float kEps = 1e-5f;
+
+struct Shape {
+  int64_t n;
+  int64_t k;
+};
+
+float FromBf16(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
+
+class GpuFusedMatMulTest : public testing::Test {
+ protected:
+  static constexpr int64_t kRowsMax = 64;
+
+  CudaBuffer Device(int64_t bytes) {
+    CudaBuffer buffer =
+        CudaBuffer::Create(MemoryPlace::kDevice, std::max<int64_t>(bytes, 16)).value();
+    CudaCheck(cudaMemset(buffer.data(), 0xff, static_cast<size_t>(buffer.bytes())), "NaN");
+    return buffer;
+  }
+  CudaBuffer Floats(const std::vector<float>& values) {
+    CudaBuffer buffer = Device(static_cast<int64_t>(values.size()) * 4);
+    CudaCheck(cudaMemcpy(buffer.data(), values.data(), values.size() * 4, cudaMemcpyHostToDevice),
+              "upload");
+    return buffer;
+  }
+  CudaBuffer Narrow(const std::vector<float>& rounded) {
+    std::vector<uint16_t> bits;
+    for (const float value : rounded) {
+      bits.push_back(static_cast<uint16_t>(std::bit_cast<uint32_t>(value) >> 16));
+    }
+    CudaBuffer buffer = Device(static_cast<int64_t>(bits.size()) * 2);
+    CudaCheck(cudaMemcpy(buffer.data(), bits.data(), bits.size() * 2, cudaMemcpyHostToDevice),
+              "upload");
+    return buffer;
+  }
+  template <typename T>
+  std::vector<T> Read(const CudaBuffer& buffer, int64_t count) {
+    CudaCheck(cudaDeviceSynchronize(), "a product");
+    std::vector<T> values(static_cast<size_t>(count));
+    CudaCheck(
+        cudaMemcpy(values.data(), buffer.data(), values.size() * sizeof(T), cudaMemcpyDeviceToHost),
+        "read");
+    return values;
+  }
+
+  void Use(const Shape& shape) {
+    n_ = shape.n;
+    k_ = shape.k;
+    w_values_ = Rounded(RandomFloats(static_cast<size_t>(n_ * k_), 1, 0.05f));
+    x_values_ = Rounded(RandomFloats(static_cast<size_t>(kRowsMax * k_), 2));
+    bias_values_ = RandomFloats(static_cast<size_t>(n_), 3);
+    w_ = Narrow(w_values_);
+    x_ = Narrow(x_values_);
+    bias_ = Floats(bias_values_);
+  }
+
+  MatMulCall Call(int64_t m, const CudaBuffer& out, DType dtype) const {
+    MatMulCall call;
+    call.x = x_.as<const bf16>();
+    call.w = w_.as<const bf16>();
+    call.bias = bias_.as<const float>();
+    call.out = out.data();
+    call.out_dtype = dtype;
+    call.m = m;
+    call.n = n_;
+    call.k = k_;
+    return call;
+  }
+
+  float Dot(const float* x, int64_t row) const {
+    double sum = bias_values_[static_cast<size_t>(row)];
+    for (int64_t i = 0; i < k_; ++i) {
+      sum += static_cast<double>(x[i]) * w_values_[static_cast<size_t>(row * k_ + i)];
+    }
+    return static_cast<float>(sum);
+  }
+
+  void ExpectGated(const Shape& shape, const std::vector<int64_t>& rows) {
+    Use(shape);
+    const int64_t inner = n_ / 2;
+    for (const int64_t m : rows) {
+      SCOPED_TRACE(testing::Message() << "n " << n_ << ", k " << k_ << ", m " << m);
+      const CudaBuffer apart = Device(m * n_ * 2), scratch = Device(m * n_ * 2);
+      const CudaBuffer expected = Device(m * inner * 2), out = Device(m * inner * 2);
+      products_->Run(Call(m, apart, DType::kBF16), nullptr);
+      LaunchSiluMul(apart.as<const bf16>(), m, inner, expected.as<bf16>(), nullptr);
+      MatMulCall call = Call(m, out, DType::kBF16);
+      call.gated = true;
+      call.scratch = scratch.as<bf16>();
+      products_->Run(call, nullptr);
+      const auto bits = Read<uint16_t>(out, m * inner);
+      EXPECT_EQ(bits, Read<uint16_t>(expected, m * inner));
+      if (m != 3 && m != 40) continue;  // the host takes its time
+      std::vector<float> got, oracle;
+      for (const uint16_t value : bits) got.push_back(FromBf16(value));
+      for (int64_t r = 0; r < m; ++r) {
+        for (int64_t i = 0; i < inner; ++i) {
+          const float gate = Dot(x_values_.data() + r * k_, i);
+          oracle.push_back(gate / (1.0f + std::exp(-gate)) *
+                           Dot(x_values_.data() + r * k_, inner + i));
+        }
+      }
+      ExpectClose(got, oracle, 3 * kBf16Error);
+    }
+  }
+
+  void ExpectAdded(const Shape& shape, const std::vector<int64_t>& rows) {
+    Use(shape);
+    for (const int64_t m : rows) {
+      SCOPED_TRACE(testing::Message() << "n " << n_ << ", k " << k_ << ", m " << m);
+      std::vector<float> expected = RandomFloats(static_cast<size_t>(m * n_), 4);
+      const CudaBuffer sum = Floats(expected);
+      MatMulCall call = Call(m, sum, DType::kF32);
+      call.adds = true;
+      products_->Run(call, nullptr);
+      for (int64_t r = 0; r < m; ++r) {
+        for (int64_t i = 0; i < n_; ++i) {
+          expected[static_cast<size_t>(r * n_ + i)] += Dot(x_values_.data() + r * k_, i);
+        }
+      }
+      ExpectClose(Read<float>(sum, m * n_), expected, kSumError);
+    }
+  }
+
+  void ExpectNormed(const Shape& shape, const std::vector<int64_t>& counts) {
+    Use(shape);
+    const CudaBuffer weight = Floats(RandomFloats(static_cast<size_t>(k_), 5));
+    for (const int64_t m : counts) {
+      for (const bool gated : {false, true}) {
+        SCOPED_TRACE(testing::Message() << "n " << n_ << ", k " << k_ << ", m " << m << gated);
+        const auto rows = RandomFloats(static_cast<size_t>(m * k_), 6, 3.0f);
+        const CudaBuffer residual = Floats(rows), x = Device(m * k_ * 2),
+                         other = Device(m * k_ * 2);
+        const CudaBuffer expected = Device(m * n_ * 2), out = Device(m * n_ * 2);
+        const CudaBuffer scratch = Device(m * n_ * 2);
+        LaunchRmsNorm(residual.as<float>(), nullptr, weight.as<const float>(), kEps, m, k_,
+                      x.as<bf16>(), nullptr);
+        MatMulCall call = Call(m, expected, DType::kBF16);
+        call.gated = gated;
+        call.scratch = scratch.as<bf16>();
+        call.x = x.as<const bf16>();
+        products_->Run(call, nullptr);
+        call.x = nullptr;
+        call.out = out.data();
+        call.norm = {residual.as<float>(), weight.as<const float>(), kEps, other.as<bf16>()};
+        products_->Run(call, nullptr);
+        const int64_t count = m * (gated ? n_ / 2 : n_);
+        EXPECT_EQ(Read<uint16_t>(out, count), Read<uint16_t>(expected, count));
+        EXPECT_EQ(Read<float>(residual, m * k_), rows);
+      }
+    }
+  }
+
+  const std::unique_ptr<MatrixProducts> products_ = MatrixProducts::Create().value();
+  int64_t n_ = 0;
+  int64_t k_ = 0;
+  std::vector<float> w_values_, x_values_, bias_values_;
+  CudaBuffer w_, x_, bias_;
+};
+
+// Beside a tile of 8 gates, beside a step of 32 columns, more tiles than blocks, a k of real
+// models.
+TEST_F(GpuFusedMatMulTest, GatesAsSiluMulDoes) {
+  for (const Shape& shape : {Shape{2, 8}, Shape{14, 24}, Shape{16, 40}, Shape{34, 520},
+                             Shape{200, 1016}, Shape{3072, 576}, Shape{8600, 64}}) {
+    ExpectGated(shape, {1, 2, 3, 4, 7, 8, 9, 15, 16});
+  }
+  ExpectGated({26, 14336}, {1, 3, 4});
+}
+
+TEST_F(GpuFusedMatMulTest, AddsToASum) {
+  for (const Shape& shape : {Shape{1, 8}, Shape{31, 520}, Shape{576, 1536}}) {
+    ExpectAdded(shape, {1, 4, 8, 9, 16});
+  }
+}
+
+TEST_F(GpuFusedMatMulTest, NormsAsRmsNormDoes) {
+  for (const Shape& shape : {Shape{40, 8}, Shape{18, 264}, Shape{64, 576}, Shape{130, 2048},
+                             Shape{4300, 4096}, Shape{24, 4104}}) {
+    ExpectNormed(shape, {1, 2, 5});
+  }
+}
+
+// Rows and columns that cuBLASLt multiplies.
+TEST_F(GpuFusedMatMulTest, ManyRowsAreDoneInParts) {
+  for (const Shape& shape : {Shape{14, 24}, Shape{200, 1016}, Shape{3072, 576}}) {
+    ExpectGated(shape, {17, 40, 64});
+    ExpectAdded(shape, {17, 64});
+    ExpectNormed(shape, {17, 64});
+  }
+  ExpectGated({26, 14336}, {16});
+  ExpectGated({48, 20}, {1, 3, 16});
+  ExpectAdded({40, 20}, {1, 16});
+  ExpectNormed({24, 20}, {1, 4});
+}
+
+}  // namespace
+}  // namespace headgate
