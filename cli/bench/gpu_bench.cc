@@ -15,6 +15,7 @@
 #include "worker/cuda/bench/attention_bench.h"
 #include "worker/cuda/bench/copy_bench.h"
 #include "worker/cuda/bench/forked_ranks.h"
+#include "worker/cuda/bench/layer_bench.h"
 #include "worker/cuda/bench/matmul_bench.h"
 #include "worker/cuda/bench/peer_bench.h"
 #include "worker/cuda/bench/prefill_bench.h"
@@ -252,6 +253,43 @@ absl::Status RunSample(bool json) {
   return absl::OkStatus();
 }
 
+// All kernels of a layer, and the same with every operation in a kernel of its own.
+absl::Status RunLayer(bool json) {
+  struct Case {
+    int64_t rows;
+    int64_t context;
+    int64_t layers;
+  };
+  constexpr Case kCases[] = {{1, kK, 8},      {4, kK, 8},      {16, kK, 8},     {64, kK, 8},
+                             {1, 32 * kK, 8}, {64, 4 * kK, 4}, {16, 32 * kK, 4}};
+  LayerWays separate;
+  separate.norm_in_product = separate.rotate_in_attention = false;
+  separate.gate_in_product = separate.add_in_product = false;
+  LayerWays no_attention, attention;
+  no_attention.attention = attention.products = false;
+  Report report(json);
+  for (const Case& one : kCases) {
+    ASSIGN_OR_RETURN(const std::unique_ptr<LayerBench> bench,
+                     LayerBench::Create(one.rows, one.context, one.layers));
+    ASSIGN_OR_RETURN(const double separate_us, bench->LayerUs(separate));
+    ASSIGN_OR_RETURN(const double us, bench->LayerUs({}));
+    ASSIGN_OR_RETURN(const double no_attention_us, bench->LayerUs(no_attention));
+    ASSIGN_OR_RETURN(const double attention_us, bench->LayerUs(attention));
+    report.Add(
+        absl::StrFormat("%2d x %5d  %7.1f us / layer  without attention %7.1f, attention "
+                        "alone %7.1f, an operation a kernel %7.1f",
+                        one.rows, one.context, us, no_attention_us, attention_us, separate_us),
+        {{"rows", one.rows},
+         {"context", one.context},
+         {"layer_us", us},
+         {"without_attention_us", no_attention_us},
+         {"attention_us", attention_us},
+         {"separate_us", separate_us}});
+  }
+  report.Finish();
+  return absl::OkStatus();
+}
+
 void AddBench(CLI::App& bench, Run& run, const char* name, const char* what,
               absl::Status (*measure)(bool json)) {
   auto json = std::make_shared<bool>(false);
@@ -269,6 +307,7 @@ void AddGpuBenches(CLI::App& bench, Run& run) {
   AddBench(bench, run, "prefill", "Prefill attention from pages", RunPrefill);
   AddBench(bench, run, "matmul", "A decode step's matrix products, against reading the weights",
            RunMatMul);
+  AddBench(bench, run, "layer", "A decode step's layer: all its kernels", RunLayer);
   AddBench(bench, run, "allreduce", "Sums over all GPUs of a decode step's rows, beside NCCL's",
            RunAllReduce);
   AddBench(bench, run, "sample", "Choosing a token from 128,256 logits", RunSample);
