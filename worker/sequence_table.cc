@@ -24,8 +24,8 @@ absl::Status SequenceTable::Check(const StepPlan& plan) const {
     if (!released.insert(sequence).second) return Broken(sequence, "is released twice");
   }
   for (const SequenceStart& start : plan.starts) {
-    const bool lives = sequences_.contains(start.sequence) && !released.contains(start.sequence);
-    if (lives || !started.insert(start.sequence).second) {
+    // Nor in the plan that releases it: outcomes of the old one may still come.
+    if (sequences_.contains(start.sequence) || !started.insert(start.sequence).second) {
       return Broken(start.sequence, "is started twice");
     }
     if (!(start.first_token_index >= 0 && start.prompt_tokens >= 0)) {

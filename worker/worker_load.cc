@@ -145,29 +145,28 @@ absl::Status Worker::MakePages(const KvLayout& layout, const SamplerShape& sampl
   return absl::OkStatus();
 }
 
-// A GPU loads code and takes memory at first use: here, and not when a client waits. Ranks that sum
-// with peers cannot: they have not met yet.
+// A GPU loads code at first use, and records a decode step when it sees it again: here, and not
+// when a client waits. Ranks that sum with peers cannot: they have not met yet.
 absl::Status Worker::WarmUp(const Progress& progress) {
   if (options_.device == "cpu" || options_.ranks > 1) return absl::OkStatus();
   progress("first step", 0.0);
+  constexpr int64_t kDecodes = 2;
   const int64_t pages_a_row =
       int64_t{store_->Stats().total} / static_cast<int64_t>(store_->layout().rows.size());
-  const int64_t tokens = std::min({int64_t{64}, options_.step_tokens_max, positions_max_ - 1,
-                                   pages_a_row * options_.page_tokens - 1});
+  const int64_t tokens = std::min({int64_t{64}, options_.step_tokens_max, positions_max_ - kDecodes,
+                                   pages_a_row * options_.page_tokens - kDecodes});
   if (tokens < 1) return absl::OkStatus();
-  StepPlan prompt;
-  prompt.epoch = 1;
-  prompt.step = 1;
-  prompt.starts.push_back({1, {}, 0, tokens});
-  prompt.chunks.push_back({1, 0, std::vector<TokenId>(static_cast<size_t>(tokens)), true, {}});
-  StepPlan decode;
-  decode.epoch = 1;
-  decode.step = 2;
-  decode.chunks.push_back({1, tokens, {}, true, {}});
   RETURN_IF_ERROR(BeginEpoch(1, MakeSoloCollective()));
-  for (const StepPlan& plan : {prompt, decode}) {
+  StepPlan plan;
+  plan.starts.push_back({1, {}, 0, tokens});
+  plan.chunks.push_back({1, 0, std::vector<TokenId>(static_cast<size_t>(tokens)), true, {}});
+  for (int64_t step = 1; step <= 1 + kDecodes; ++step) {
+    plan.epoch = 1;
+    plan.step = static_cast<StepId>(step);
     RETURN_IF_ERROR(Submit(plan));
     RETURN_IF_ERROR(Await().status());
+    plan = StepPlan();
+    plan.chunks.push_back({1, tokens + step - 1, {}, true, {}});
   }
   EndEpoch();
   return absl::OkStatus();
@@ -207,6 +206,7 @@ RankProfile Worker::Profile() const {
   RankProfile profile;
   profile.shape.pages_total = pages_total_;
   profile.shape.page_bytes = static_cast<uint64_t>(store_->layout().page_bytes());
+  profile.shape.sequences_max = store_->sequences_max();
   profile.shape.rows = CountRowGroups(store_->layout());
   profile.page_tokens = options_.page_tokens;
   profile.max_positions = positions_max_;

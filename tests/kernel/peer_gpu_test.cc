@@ -74,7 +74,7 @@ class Rank {
         for (size_t i = 0; i < count_; ++i) sum[i] += Bf16ToFloat(theirs[i]);
       }
     }
-    ASSIGN_OR_RETURN(group, PeerGroup::Meet(peers_, stream, options));
+    ASSIGN_OR_RETURN(group, PeerGroup::Meet(peers_, stream, inbox_, options));
     return CudaStatus(cudaDeviceSynchronize(), "starting");
   }
 
@@ -149,6 +149,7 @@ class Rank {
   CudaBuffer residual_, delta_, out_, weight_;
   std::vector<float> expected_, weights_;
   std::vector<std::vector<float>> sums_;  // of each variant
+  CudaBuffer inbox_;
 };
 
 int RanksToTest() { return std::clamp(CountGpus(), 2, kPeersMax); }
@@ -299,7 +300,8 @@ TEST(PeerGpuTest, TakesWholeCellsAndLeavesTheLargeSumsOfManyRanksToNccl) {
     const absl::Status status = RunForked(ranks, kLimit, [](Collective& peers) -> absl::Status {
       PeerGroupOptions options;
       options.inbox_bytes = int64_t{8000} * 2 * (peers.size() - 1);  // a row of 4,000
-      ASSIGN_OR_RETURN(const auto group, PeerGroup::Meet(peers, nullptr, options));
+      CudaBuffer inbox;
+      ASSIGN_OR_RETURN(const auto group, PeerGroup::Meet(peers, nullptr, inbox, options));
       const auto takes = [&](DType dtype, int64_t rows, int64_t cols) {
         return group->Takes({nullptr, dtype, rows, cols});
       };
@@ -320,11 +322,12 @@ TEST(PeerGpuTest, WhatOneRankCannotNoRankDoes) {
   const absl::Status status = RunForked(2, kLimit, [](Collective& peers) -> absl::Status {
     PeerGroupOptions options;
     if (peers.rank() == 1) options.inbox_bytes = 0;
-    const absl::Status none = PeerGroup::Meet(peers, nullptr, options).status();
+    CudaBuffer inbox;
+    const absl::Status none = PeerGroup::Meet(peers, nullptr, inbox, options).status();
     if (none.code() != absl::StatusCode::kUnimplemented) {
       return absl::InternalError(none.ToString());
     }
-    return PeerGroup::Meet(peers, nullptr).status();  // and nothing is left behind
+    return PeerGroup::Meet(peers, nullptr, inbox).status();  // and nothing is left behind
   });
   EXPECT_TRUE(status.ok()) << status;
 }

@@ -53,7 +53,8 @@ absl::Status CompareWithHost(Collective& peers, const std::vector<int64_t>& widt
   const int64_t begin = std::accumulate(
       widths.begin(), widths.begin() + static_cast<std::ptrdiff_t>(rank), int64_t{0});
   ASSIGN_OR_RETURN(UploadRing uploads, UploadRing::Create(1 << 16, stream));
-  ASSIGN_OR_RETURN(std::unique_ptr<RankGroup> group, RankGroup::Meet(peers, stream));
+  CudaBuffer inbox;
+  ASSIGN_OR_RETURN(std::unique_ptr<RankGroup> group, RankGroup::Meet(peers, stream, inbox));
   const KvLayout layout = MakeKvLayout(16, 8, DType::kBF16, {{RowSpec{}}});
   ASSIGN_OR_RETURN(const auto store, DevicePageStore::Create(layout, 64, 4096, uploads, stream));
   ASSIGN_OR_RETURN(const auto device, DeviceSampler::Create({widths, peers.rank(), kRowsMax, 256},

@@ -11,15 +11,13 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status_macros.h"
-#include "worker/cuda/attention.h"
 #include "worker/cuda/cuda_status.h"
-#include "worker/cuda/decode_attention.h"
 #include "worker/cuda/device_buffer.h"
 #include "worker/cuda/device_matrix.h"
 #include "worker/cuda/device_page_store.h"
 #include "worker/cuda/device_sampler.h"
 #include "worker/cuda/matmul.h"
-#include "worker/cuda/prefill_attention.h"
+#include "worker/cuda/paged_attention.h"
 #include "worker/cuda/rank_group.h"
 #include "worker/cuda/row_ops.h"
 #include "worker/cuda/step_graphs.h"
@@ -95,25 +93,21 @@ class CudaBackend final : public Backend {
         products_(std::move(products)),
         graphs_(stream) {}
 
-  int64_t CountTiles(const AttentionCall& call) const;  // of the step, for LaunchPrefill
+  static MatMulCall CallOf(Tensor x, const PackedMatrix& w, std::span<const float> bias);
 
   const std::string description_;
   const cudaStream_t stream_;
-  UploadRing uploads_;       // of the page store and the sampler
+  UploadRing uploads_;       // of the page store
   UploadRing step_uploads_;  // of BeginStep: always to the same place
   const std::unique_ptr<MatrixProducts> products_;
   StepGraphs graphs_;                         // of steps that decode only
+  CudaBuffer inbox_;                          // of the groups, one after the other
   std::unique_ptr<RankGroup> group_;          // null: no peers
   std::deque<CudaBuffer> owned_;              // of Allocate and Upload
   std::unique_ptr<WeightUploader> uploader_;  // of Pack; null before and after loading
-  CudaBuffer pages_;
   DevicePageStore* store_ = nullptr;
-  std::unique_ptr<DecodeAttention> decode_;
+  std::unique_ptr<PagedAttention> attention_;  // null before CreatePages
   StepView step_;
-  std::vector<int64_t> chunk_lengths_;  // of the step's sequences
-  bool decodes_ = false;                // some sequence of the step has one row
-  bool long_chunks_ = false;            // some has more
-  bool planned_ = false;                // decode_ knows the step
 };
 
 absl::StatusOr<std::unique_ptr<Backend>> CudaBackend::Create(const CudaBackendOptions& options) {
@@ -199,25 +193,10 @@ absl::StatusOr<std::unique_ptr<PageStore>> CudaBackend::CreatePages(const KvLayo
                                                                     uint32_t pages,
                                                                     int64_t positions_max) {
   uploader_.reset();  // weights are loaded
-  pages_ = CudaBuffer();
-  if (layout.dtype != DType::kBF16 || layout.head_dim > kHeadDimMax) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("cuda: pages of ", std::string(DTypeName(layout.dtype)), " with head_dim ",
-                     layout.head_dim, ": bf16 with at most ", kHeadDimMax, " is possible"));
-  }
-  ASSIGN_OR_RETURN(pages_, CudaBuffer::Create(MemoryPlace::kDevice, layout.page_bytes() * pages));
-  // Kernels read whole pages and mask what no position has written yet.
-  RETURN_IF_ERROR(
-      CudaStatus(cudaMemsetAsync(pages_.data(), 0, static_cast<size_t>(pages_.bytes()), stream_),
-                 "clearing pages"));
+  attention_.reset();
   ASSIGN_OR_RETURN(std::unique_ptr<DevicePageStore> store,
                    DevicePageStore::Create(layout, pages, positions_max, uploads_, stream_));
-  ASSIGN_OR_RETURN(decode_, DecodeAttention::Create(layout, store->tables().places, stream_));
-  if (const int64_t free = FreeBytes(); free < kSpareBytes) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("cuda: ", pages_.bytes() >> 20, " MiB of pages leave ", free >> 20,
-                     " MiB of the GPU's memory free; ", kSpareBytes >> 20, " are needed"));
-  }
+  ASSIGN_OR_RETURN(attention_, PagedAttention::Create(*store, stream_));
   store_ = store.get();
   return store;
 }
@@ -226,6 +205,11 @@ absl::StatusOr<std::unique_ptr<TokenSampler>> CudaBackend::CreateSampler(
     const SamplerShape& shape) {
   ASSIGN_OR_RETURN(std::unique_ptr<DeviceSampler> sampler,
                    DeviceSampler::Create(shape, *store_, group_, stream_));
+  if (const int64_t free = FreeBytes(); free < kSpareBytes) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("cuda: ", attention_->page_bytes() >> 20, " MiB of pages leave ", free >> 20,
+                     " MiB of the GPU's memory free; ", kSpareBytes >> 20, " are needed"));
+  }
   step_.last_tokens = sampler->last_tokens();
   return sampler;
 }
@@ -234,20 +218,15 @@ absl::Status CudaBackend::Connect(Collective* peers) {
   graphs_.Clear();  // they hold the group's sums
   group_.reset();
   if (peers == nullptr || peers->size() == 1) return absl::OkStatus();
-  ASSIGN_OR_RETURN(group_, RankGroup::Meet(*peers, stream_));
+  ASSIGN_OR_RETURN(group_, RankGroup::Meet(*peers, stream_, inbox_));
   return absl::OkStatus();
 }
 
 void CudaBackend::BeginStep(const Batch& batch) {
   std::vector<StepSequence> sequences;
   std::vector<int32_t> sequence_of;
-  decodes_ = long_chunks_ = planned_ = false;
-  chunk_lengths_.clear();
   for (const BatchSequence& one : batch.sequences) {
     const int32_t place = store_ == nullptr ? 0 : store_->Place(one.sequence);
-    chunk_lengths_.push_back(one.length);
-    decodes_ |= one.length == 1;
-    long_chunks_ |= one.length > 1;
     sequence_of.insert(sequence_of.end(), static_cast<size_t>(one.length),
                        static_cast<int32_t>(sequences.size()));
     sequences.push_back({place, static_cast<int32_t>(one.position),
@@ -263,10 +242,15 @@ void CudaBackend::BeginStep(const Batch& batch) {
   step_.sequence_count = static_cast<int32_t>(sequences.size());
   step_.output_count = static_cast<int32_t>(batch.outputs.size());
   step_uploads_.Send();
+  if (attention_ != nullptr) attention_->BeginStep(batch, step_);
 }
 
 absl::Status CudaBackend::Run(absl::FunctionRef<absl::Status()> operations) {
-  return long_chunks_ ? operations() : graphs_.Run(step_.rows, operations);
+  if (attention_ == nullptr || !attention_->decodes_only()) return operations();
+  return graphs_.Run(step_.rows, [&] {
+    attention_->ForgetPlan();  // a recording that failed has launched nothing
+    return operations();
+  });
 }
 
 void CudaBackend::Embed(const PackedMatrix& table, Tensor out) {
@@ -304,22 +288,39 @@ absl::Status CudaBackend::SumAdd(Tensor residual, Tensor delta) {
   return absl::OkStatus();
 }
 
-void CudaBackend::MatMul(Tensor x, const PackedMatrix& w, std::span<const float> bias, Tensor out) {
+MatMulCall CudaBackend::CallOf(Tensor x, const PackedMatrix& w, std::span<const float> bias) {
   const auto& matrix = static_cast<const DeviceMatrix&>(w);  // made by Pack
-  CHECK(x.cols == matrix.inputs() && out.cols == matrix.outputs() && x.rows == out.rows &&
+  CHECK(x.cols == matrix.inputs() &&
         (bias.empty() || static_cast<int64_t>(bias.size()) == matrix.outputs()))
-      << "MatMul shapes";
-  products_->Run({Operand(x), matrix.data(), bias.empty() ? nullptr : bias.data(), out.data,
-                  out.dtype, x.rows, matrix.outputs(), matrix.inputs()},
-                 stream_);
+      << "product shapes";
+  MatMulCall call;
+  call.x = Operand(x);
+  call.w = matrix.data();
+  call.bias = bias.empty() ? nullptr : bias.data();
+  call.m = x.rows;
+  call.n = matrix.outputs();
+  call.k = matrix.inputs();
+  return call;
+}
+
+void CudaBackend::MatMul(Tensor x, const PackedMatrix& w, std::span<const float> bias, Tensor out) {
+  MatMulCall call = CallOf(x, w, bias);
+  CHECK(out.cols == call.n && out.rows == call.m) << "MatMul shapes";
+  call.out = out.data;
+  call.out_dtype = out.dtype;
+  products_->Run(call, stream_);
 }
 
 void CudaBackend::GatedMatMul(Tensor x, const PackedMatrix& w, std::span<const float> bias,
                               Tensor gate_up, Tensor out) {
-  CHECK(gate_up.cols == 2 * out.cols && gate_up.rows == out.rows) << "GatedMatMul shapes";
-  MatMul(x, w, bias, gate_up);
-  LaunchSiluMul(Operand(gate_up), out.rows, out.cols, Operand(out), stream_);
-  CudaCheck(cudaGetLastError(), "GatedMatMul");
+  MatMulCall call = CallOf(x, w, bias);
+  CHECK(gate_up.cols == call.n && 2 * out.cols == call.n && gate_up.rows == call.m &&
+        out.rows == call.m)
+      << "GatedMatMul shapes";
+  call.out = Operand(out);
+  call.gated = true;
+  call.scratch = Operand(gate_up);
+  products_->Run(call, stream_);
 }
 
 void CudaBackend::HeadNorm(Tensor x, int64_t begin, int64_t heads, std::span<const float> weight,
@@ -330,54 +331,9 @@ void CudaBackend::HeadNorm(Tensor x, int64_t begin, int64_t heads, std::span<con
   CudaCheck(cudaGetLastError(), "HeadNorm");
 }
 
-int64_t CudaBackend::CountTiles(const AttentionCall& call) const {
-  int64_t tiles = 0;
-  for (const int64_t length : chunk_lengths_) {
-    if (call.long_chunks_only && length == 1) continue;
-    tiles += PrefillTiles(length, call.heads / call.kv_heads);
-  }
-  return tiles;
-}
-
 void CudaBackend::AttendAndAppend(int64_t layer, Tensor qkv, std::span<const float> inv_freq,
                                   int64_t heads, Tensor out) {
-  const KvLayout& layout = store_->layout();
-  const int64_t kv_heads = layout.kv_heads(layer);
-  if (kv_heads == 0 || step_.rows == 0) return;
-  CHECK(heads % kv_heads == 0 && qkv.cols == (heads + 2 * kv_heads) * layout.head_dim &&
-        out.cols == heads * layout.head_dim && qkv.rows == step_.rows)
-      << "attention shapes, layer " << layer;
-  if (!inv_freq.empty()) {
-    CHECK_EQ(2 * static_cast<int64_t>(inv_freq.size()), layout.head_dim) << "rotation";
-    // Queries and keys lie side by side.
-    LaunchRope(step_, Operand(qkv), qkv.cols, heads + kv_heads, layout.head_dim, inv_freq.data(),
-               stream_);
-  }
-  AttentionCall call;
-  call.step = step_;
-  call.tables = store_->tables();
-  call.pages = pages_.data();
-  call.page_bytes = layout.page_bytes();
-  call.row_begin = static_cast<int32_t>(layout.row_index(layer, 0));
-  call.kv_heads = static_cast<int32_t>(kv_heads);
-  call.heads = static_cast<int32_t>(heads);
-  call.head_dim = static_cast<int32_t>(layout.head_dim);
-  call.qkv = Operand(qkv);
-  call.out = Operand(out);
-  if (decodes_ && DecodeAttention::Supports(layout, heads / kv_heads)) {
-    if (!planned_) decode_->Plan(call.tables, step_, heads / kv_heads, stream_);
-    planned_ = true;
-    decode_->Launch(call, layer, stream_);
-    call.long_chunks_only = true;
-  }
-  if (call.long_chunks_only && !long_chunks_) return;
-  if (PrefillFits(call)) {
-    CudaCheck(LaunchPrefill(call, CountTiles(call), stream_), "prefill attention");
-  } else {
-    LaunchAttend(call, stream_);
-  }
-  LaunchAppend(call, stream_);
-  CudaCheck(cudaGetLastError(), "AttendAndAppend");
+  attention_->Run(layer, qkv, inv_freq, heads, out);
 }
 
 void CudaBackend::GatherOutputs(Tensor x, int64_t begin, Tensor out) {

@@ -225,15 +225,14 @@ absl::Status DeviceSampler::EndStep() {
 absl::StatusOr<bool> DeviceSampler::Ready() {
   CHECK(ended_ > 0) << "no step to await";
   const cudaError_t state = cudaEventQuery(oldest().copied);
-  if (state != cudaErrorNotReady) {
-    CudaCheck(state, "a step");
-    return true;
-  }
+  // Asked after the event: a step that ended without a peer has said so.
   if (shape_.vocabulary.size() > 1) {
     if (group_ == nullptr) return absl::UnavailableError("sampler: the group is gone");
     RETURN_IF_ERROR(group_->Check());
   }
-  return false;
+  if (state == cudaErrorNotReady) return false;
+  CudaCheck(state, "a step");
+  return true;
 }
 
 // With peers a step may never end, so that it is asked for again and again.

@@ -82,19 +82,22 @@ absl::StatusOr<std::vector<Card>> ExchangeCards(Collective& peers, const Card& o
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<PeerGroup>> PeerGroup::Meet(Collective& peers, cudaStream_t stream,
+                                                           CudaBuffer& inbox,
                                                            const PeerGroupOptions& options) {
   const int ranks = peers.size();
   if (!(2 <= ranks && ranks <= kPeersMax)) {
     return absl::UnimplementedError(
         absl::StrCat("peers: ", ranks, " ranks; 2 to ", kPeersMax, " are possible"));
   }
-  std::unique_ptr<PeerGroup> group(new PeerGroup(stream, options));
+  std::unique_ptr<PeerGroup> group(new PeerGroup(stream, inbox, options));
   // From here on no rank leaves before all have voted: the others would wait for it.
   Card own = {};
   absl::Status able = group->Allocate(peers.rank(), ranks);
   if (able.ok()) able = FillCard(group->inbox_, own);
   if (!able.ok()) own = Card();
   ASSIGN_OR_RETURN(const std::vector<Card> cards, ExchangeCards(peers, own));
+  // All ranks have left their last group, and none sends for this one before the vote.
+  if (able.ok()) able = group->Empty();
   for (int peer = 0; able.ok() && peer < ranks; ++peer) {
     if (peer == peers.rank()) continue;
     const Card& card = cards[static_cast<size_t>(peer)];
@@ -125,13 +128,19 @@ absl::Status PeerGroup::Allocate(int rank, int ranks) {
   view_.cells_max = options_.inbox_bytes / cell_of_all;
   view_.wait_ns_max = absl::ToInt64Nanoseconds(options_.timeout);
   const int64_t pages = (options_.inbox_bytes + kPageBytes - 1) / kPageBytes;
-  ASSIGN_OR_RETURN(inbox_, CudaBuffer::Create(MemoryPlace::kDevice, pages * kPageBytes));
+  if (inbox_.bytes() < pages * kPageBytes) {
+    ASSIGN_OR_RETURN(inbox_, CudaBuffer::Create(MemoryPlace::kDevice, pages * kPageBytes));
+  }
   ASSIGN_OR_RETURN(turns_, CudaBuffer::Create(MemoryPlace::kDevice, view_.cells_max));
   ASSIGN_OR_RETURN(lost_, CudaBuffer::Create(MemoryPlace::kPinned, sizeof(uint32_t)));
   view_.inbox[rank] = inbox_.as<uint4>();
   view_.turns = turns_.as<uint8_t>();
   view_.lost = lost_.as<uint32_t>();
   *view_.lost = 0;
+  return absl::OkStatus();
+}
+
+absl::Status PeerGroup::Empty() {
   static_assert(kEmptyWord == 0xffffffffu);
   RETURN_IF_ERROR(
       Tried(cudaMemsetAsync(inbox_.data(), 0xff, static_cast<size_t>(inbox_.bytes()), stream_),
@@ -150,8 +159,11 @@ absl::Status PeerGroup::Map(int peer, const cudaIpcMemHandle_t& inbox) {
   return absl::OkStatus();
 }
 
-// Nothing is on its way to our memory any more: the last call here had to read what was sent for
-// it, and peers send for no call that we do not make. Errors are ignored, as in CudaBuffer.
+void PeerGroup::StopWaiting() {
+  *static_cast<volatile uint32_t*>(view_.lost) = 1 + static_cast<uint32_t>(view_.rank);
+}
+
+// Nothing of ours is on its way to a peer's memory any more. Errors are ignored, as in CudaBuffer.
 PeerGroup::~PeerGroup() {
   cudaStreamSynchronize(stream_);
   for (int peer = 0; peer < view_.ranks; ++peer) {

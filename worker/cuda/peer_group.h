@@ -12,8 +12,8 @@
 // on with NaN; kernels after it do not wait any more, so that the step ends and the host is woken.
 // Check then says UNAVAILABLE for good. REQUIRES: the host calls it before it uses what a step
 // computed; on an error the worker logs the status and ends, as after any error of a Collective.
-// That is the last resort: a supervisor that sees the peer's process end kills the group long
-// before.
+// That is the last resort: a supervisor that sees the peer's process end, or whose watchdog finds a
+// step too old (10 s unless told otherwise), kills the group before.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -49,8 +49,13 @@ class PeerGroup {
   // Maps the peers' memory; the addresses travel over `peers`. UNIMPLEMENTED, on every rank, when
   // ranks are threads, on several machines, more than 8, or some pair of GPUs has no peer access:
   // sums are NCCL's then. Otherwise the errors of `peers`. Uses the GPU that is current.
+  // `inbox` is device memory where the peers' values arrive, made here when it is too small. It
+  // must live as long as the process uses the GPU: a peer may still write there what it had queued
+  // when this group ended. One inbox serves one group after the other.
   static absl::StatusOr<std::unique_ptr<PeerGroup>> Meet(Collective& peers, cudaStream_t stream,
+                                                         CudaBuffer& inbox,
                                                          const PeerGroupOptions& options = {});
+  // Waits for the stream.
   ~PeerGroup();
   PeerGroup(const PeerGroup&) = delete;
   PeerGroup& operator=(const PeerGroup&) = delete;
@@ -66,18 +71,21 @@ class PeerGroup {
   absl::Status SumAdd(Tensor residual, Tensor delta);
   // UNAVAILABLE when a peer did not come, as far as kernels have said so until now.
   absl::Status Check() const;
+  // Kernels that wait for a peer end at once, their sums are NaN: the group is over.
+  void StopWaiting();
 
  private:
-  PeerGroup(cudaStream_t stream, const PeerGroupOptions& options)
-      : stream_(stream), options_(options) {}
+  PeerGroup(cudaStream_t stream, CudaBuffer& inbox, const PeerGroupOptions& options)
+      : stream_(stream), options_(options), inbox_(inbox) {}
   absl::Status Allocate(int rank, int ranks);
+  absl::Status Empty();
   // Calls sum(first row, rows) for the slices that the inbox holds, in order.
   void InSlices(Tensor delta, absl::FunctionRef<void(int64_t, int64_t)> sum) const;
   absl::Status Map(int peer, const cudaIpcMemHandle_t& inbox);
 
   const cudaStream_t stream_;
   const PeerGroupOptions options_;
-  CudaBuffer inbox_;
+  CudaBuffer& inbox_;
   CudaBuffer turns_;
   CudaBuffer lost_;
   PeerView view_;

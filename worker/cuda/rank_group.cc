@@ -11,15 +11,21 @@
 
 namespace headgate {
 
-absl::StatusOr<std::unique_ptr<RankGroup>> RankGroup::Meet(Collective& peers, cudaStream_t stream) {
+absl::StatusOr<std::unique_ptr<RankGroup>> RankGroup::Meet(Collective& peers, cudaStream_t stream,
+                                                           CudaBuffer& inbox) {
   ASSIGN_OR_RETURN(std::unique_ptr<NcclGroup> nccl, NcclGroup::Meet(peers, stream));
-  absl::StatusOr<std::unique_ptr<PeerGroup>> near = PeerGroup::Meet(peers, stream);
+  absl::StatusOr<std::unique_ptr<PeerGroup>> near = PeerGroup::Meet(peers, stream, inbox);
   if (absl::IsUnimplemented(near.status())) {
     spdlog::info("cuda: small sums go through NCCL: {}", std::string(near.status().message()));
     near = nullptr;
   }
   RETURN_IF_ERROR(near.status());
   return std::unique_ptr<RankGroup>(new RankGroup(std::move(nccl), *std::move(near), stream));
+}
+
+// A sum that waits must end before NCCL's kernels behind it can see that they are called off.
+RankGroup::~RankGroup() {
+  if (near_ != nullptr) near_->StopWaiting();
 }
 
 absl::Status RankGroup::SumAddRmsNorm(Tensor residual, Tensor delta, std::span<const float> weight,

@@ -20,7 +20,13 @@ namespace headgate {
 class RankGroup {
  public:
   // Meets the peers: what is needed travels over `peers`. UNAVAILABLE when one is gone.
-  static absl::StatusOr<std::unique_ptr<RankGroup>> Meet(Collective& peers, cudaStream_t stream);
+  // `inbox`: see PeerGroup::Meet.
+  static absl::StatusOr<std::unique_ptr<RankGroup>> Meet(Collective& peers, cudaStream_t stream,
+                                                         CudaBuffer& inbox);
+  // Does not wait for peers: what is queued ends, its results mean nothing.
+  ~RankGroup();
+  RankGroup(const RankGroup&) = delete;
+  RankGroup& operator=(const RankGroup&) = delete;
 
   // Backend's operations of these names. Asynchronous. UNAVAILABLE when a peer is gone, as far as
   // is known at this time.
@@ -34,10 +40,10 @@ class RankGroup {
 
  private:
   RankGroup(std::unique_ptr<NcclGroup> nccl, std::unique_ptr<PeerGroup> near, cudaStream_t stream)
-      : nccl_(std::move(nccl)), near_(std::move(near)), stream_(stream) {}
+      : near_(std::move(near)), nccl_(std::move(nccl)), stream_(stream) {}
 
-  const std::unique_ptr<NcclGroup> nccl_;
   const std::unique_ptr<PeerGroup> near_;  // null: not all ranks reach each other's memory
+  const std::unique_ptr<NcclGroup> nccl_;  // ends first: near_ waits for the stream
   const cudaStream_t stream_;
 };
 

@@ -25,7 +25,9 @@ class StepGraphs {
   StepGraphs& operator=(const StepGraphs&) = delete;
 
   // Runs `operations`, which launch work on the stream and nothing else, or replays them. Errors:
-  // those of the operations. Where they cannot be recorded they run as they are, from then on.
+  // those of the operations. When a recording cannot be ended or made ready, they are called once
+  // more, and from then on run as they are; a call that CUDA refuses while it records ends the
+  // process (cuda_status.h).
   absl::Status Run(int64_t rows, absl::FunctionRef<absl::Status()> operations);
 
   // Forgets all graphs: what they refer to is gone.

@@ -48,8 +48,9 @@ class TokenSampler {
  public:
   virtual ~TokenSampler() = default;
 
-  // REQUIRES: Add: the sequence is in the page store and not here; Remove: no step that is not
-  // awaited samples it. Clear forgets all sequences, and all steps when they have ended.
+  // Add REQUIRES that the sequence is in the page store and not here. A sequence may be removed
+  // while a step that is not awaited samples it: its outcome comes all the same. Clear forgets all
+  // sequences and steps.
   virtual void Add(const SequenceStart& start) = 0;
   virtual void Remove(SequenceId sequence) = 0;
   virtual void Clear() = 0;

@@ -157,12 +157,12 @@ void StepLoop::Finish() {
 
 void StepLoop::EndEpoch(const absl::Status& why) {
   stream_->End(why);
-  Leave();
   if (absl::IsUnavailable(why)) {
-    Fail(why);
+    Fail(why);  // first: leaving a group whose peer is lost may take its time
   } else {
     spdlog::error("worker: epoch {} ends: {}", newest_epoch_, std::string(why.message()));
   }
+  Leave();
 }
 
 void StepLoop::Handle(EpochClosed event) {

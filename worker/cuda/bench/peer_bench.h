@@ -48,6 +48,7 @@ class PeerBench {
   CudaBuffer delta_;
   CudaBuffer weight_;
   CudaBuffer out_;
+  CudaBuffer inbox_;
   std::unique_ptr<PeerGroup> group_;
   std::unique_ptr<NcclGroup> nccl_;
 };
