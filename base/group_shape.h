@@ -1,4 +1,5 @@
-// What a worker group tells the scheduler when it is ready: enough to count pages, nothing more.
+// What a worker group tells the scheduler when it is ready: enough to count pages and sequences,
+// nothing more.
 #pragma once
 
 #include <cstdint>
@@ -21,9 +22,13 @@ struct RowGroup {
   bool operator==(const RowGroup&) const = default;
 };
 
+// Of a rank whose tables grow as they must: its pages alone limit how many sequences it holds.
+inline constexpr int64_t kSequencesUnlimited = int64_t{1} << 30;
+
 struct RankShape {
   uint32_t pages_total = 0;
   uint64_t page_bytes = 0;
+  int64_t sequences_max = kSequencesUnlimited;  // that it can hold at once
   std::vector<RowGroup> rows;
 
   bool operator==(const RankShape&) const = default;

@@ -28,6 +28,7 @@ class HostPageStore final : public PageStore {
                                                                uint32_t pages_total);
   ~HostPageStore() override;
 
+  int64_t sequences_max() const override { return kSequencesUnlimited; }
   absl::Status AddSequence(SequenceId sequence) override;
   absl::Status BeginStep(std::span<const Chunk> chunks) override;
   // Gated rows keep every token.

@@ -19,6 +19,7 @@
 #include <span>
 
 #include "absl/status/status.h"
+#include "base/group_shape.h"
 #include "base/ids.h"
 #include "base/step.h"
 #include "kvstore/kv_layout.h"
@@ -29,7 +30,10 @@ class PageStore {
  public:
   virtual ~PageStore() = default;
 
-  // ALREADY_EXISTS when the sequence is known; RESOURCE_EXHAUSTED beyond what the tables hold.
+  // Most sequences at once, at least 1; kSequencesUnlimited where tables grow as they must.
+  virtual int64_t sequences_max() const = 0;
+
+  // ALREADY_EXISTS when the sequence is known; RESOURCE_EXHAUSTED beyond sequences_max.
   virtual absl::Status AddSequence(SequenceId sequence) = 0;
 
   // Allocates what writing every chunk may need. All or nothing: on RESOURCE_EXHAUSTED, NOT_FOUND

@@ -34,6 +34,7 @@ void ToWire(const RankReady& ready, internal::Ready& out) {
   out.set_epoch(ready.epoch);
   out.set_pages_total(ready.shape.pages_total);
   out.set_page_bytes(ready.shape.page_bytes);
+  out.set_sequences_max(ready.shape.sequences_max);
   for (const RowGroup& row : ready.shape.rows) {
     internal::RowGroup* wire_row = out.add_rows();
     wire_row->set_head_class(static_cast<int32_t>(row.head_class));
@@ -50,6 +51,7 @@ void ToWire(const RankReady& ready, internal::Ready& out) {
 absl::StatusOr<RankReady> FromWire(const internal::Ready& in) {
   if (in.epoch() == 0) return absl::InvalidArgumentError("wire: ready.epoch is 0");
   if (in.page_bytes() == 0) return absl::InvalidArgumentError("wire: ready.page_bytes is 0");
+  RETURN_IF_ERROR(CheckRange("ready.sequences_max", in.sequences_max(), 1, kSequencesUnlimited));
   RETURN_IF_ERROR(CheckRange("ready.page_tokens", in.page_tokens(), 1, 1 << 16));
   RETURN_IF_ERROR(CheckRange("ready.max_positions", in.max_positions(), 1, wire::kPositionsMax));
   RETURN_IF_ERROR(CheckRange("ready.vocab", in.vocab(), 1, wire::kTokenMax));
@@ -60,6 +62,7 @@ absl::StatusOr<RankReady> FromWire(const internal::Ready& in) {
   ready.epoch = in.epoch();
   ready.shape.pages_total = in.pages_total();
   ready.shape.page_bytes = in.page_bytes();
+  ready.shape.sequences_max = in.sequences_max();
   for (const internal::RowGroup& wire_row : in.rows()) {
     ASSIGN_OR_RETURN(RowGroup row, RowGroupFromWire(wire_row, in.page_tokens()));
     ready.shape.rows.push_back(row);

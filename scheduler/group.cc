@@ -1,6 +1,17 @@
 #include "scheduler/group.h"
 
+#include <algorithm>
+
+#include "scheduler/planted_bug.h"
+
 namespace headgate {
+
+int64_t MostSequences(const GroupShape& shape) {
+  int64_t most = kSequencesUnlimited;
+  if (PlantedBug(Bug::kSequencesUncounted)) return most;
+  for (const RankShape& rank : shape.ranks) most = std::min(most, rank.sequences_max);
+  return most;
+}
 
 int64_t LongestSequence(const GroupShape& shape, const PageLedger& ledger) {
   int64_t fits = 0;

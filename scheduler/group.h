@@ -39,6 +39,7 @@ struct Group {
   GroupShape shape;
   std::optional<PageLedger> ledger;
   int64_t tokens_max = 0;  // longest sequence: positions of the model and empty pools allow no more
+  int64_t sequences_max = 0;  // that every rank can hold at once
 
   RunningSet running;
   std::deque<StepInFlight> in_flight;  // oldest first
@@ -49,6 +50,9 @@ struct Group {
 
   bool idle() const { return running.empty() && in_flight.empty() && releases.empty(); }
 };
+
+// Most sequences that every rank can hold at once; below 1 when the shape makes no sense.
+int64_t MostSequences(const GroupShape& shape);
 
 // Longest sequence, in positions, that the model takes and that fits the group's empty pools.
 int64_t LongestSequence(const GroupShape& shape, const PageLedger& ledger);

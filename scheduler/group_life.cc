@@ -34,14 +34,16 @@ absl::Status Scheduler::State::GroupUp(Group& group, const GroupShape& shape, ab
         absl::StrCat("epoch ", shape.epoch, " is not newer than ", group.shape.epoch));
   }
   absl::StatusOr<PageLedger> ledger = PageLedger::Create(shape);
-  const bool sane =
-      shape.vocab >= 1 && 1 <= shape.max_positions && shape.max_positions <= kPositionsMax;
+  const int64_t sequences_max = MostSequences(shape);
+  const bool sane = shape.vocab >= 1 && 1 <= shape.max_positions &&
+                    shape.max_positions <= kPositionsMax && sequences_max >= 1;
   if (!ledger.ok() || !sane) {
     marks.Visit(Mark::kGroupShapeRefused);
     ++stats.stale_messages;
     if (!ledger.ok()) return ledger.status();
-    return absl::InvalidArgumentError(
-        absl::StrCat("group shape: vocab ", shape.vocab, ", max_positions ", shape.max_positions));
+    return absl::InvalidArgumentError(absl::StrCat("group shape: vocab ", shape.vocab,
+                                                   ", max_positions ", shape.max_positions,
+                                                   ", sequences_max ", sequences_max));
   }
   if (group.up) {
     marks.Visit(Mark::kGroupUpWithoutDown);
@@ -55,6 +57,7 @@ absl::Status Scheduler::State::GroupUp(Group& group, const GroupShape& shape, ab
   group.shape = shape;
   group.ledger.emplace(*std::move(ledger));
   group.tokens_max = LongestSequence(shape, *group.ledger);
+  group.sequences_max = sequences_max;
   group.next_step = 1;
   group.pages = WholePools(shape);
   if (group.tokens_max == tokens_max_before && shape.vocab == vocab_before) {

@@ -34,7 +34,7 @@ absl::Status Scheduler::State::CheckGroup(const Group& group) const {
                   group.running.size(), " run");
   }
   if (static_cast<int64_t>(group.in_flight.size()) > config.steps_in_flight ||
-      group.running.size() > config.running_limit) {
+      group.running.size() > RunningMax(group)) {
     return broken(group.in_flight.size(), " steps in flight, ", group.running.size(), " running");
   }
   const Sequence* older = nullptr;

@@ -74,11 +74,16 @@ void Scheduler::State::ReserveRunning(Group& group) {
   }
 }
 
+int64_t Scheduler::State::RunningMax(const Group& group) const {
+  // More sequences than step tokens could not all decode. A rank's place is free for the very plan
+  // that carries the release of the sequence that had it: workers release before they start. So the
+  // running sequences, unstarted ones among them, are at least those that any rank holds.
+  return std::min({config.running_limit, config.step_tokens, group.sequences_max});
+}
+
 bool Scheduler::State::HasRoom(const Group& group, int64_t backlog) const {
-  // More sequences than step tokens could not all decode; more prefill than the pipeline takes only
-  // holds pages.
-  return group.up && !group.starving &&
-         group.running.size() < std::min(config.running_limit, config.step_tokens) &&
+  // More prefill than the pipeline takes only holds pages.
+  return group.up && !group.starving && group.running.size() < RunningMax(group) &&
          backlog < config.step_tokens * config.steps_in_flight;
 }
 

@@ -1,5 +1,5 @@
-// Historic bugs of other servers that the simulator must catch (tests/sim/). tests/sim
-// compiles the files that name a bug again with -DHEADGATE_PLANT_BUG=<n>; everywhere else
+// Historic bugs, our own and of other servers, that the simulator must catch (tests/sim/).
+// tests/sim compiles the files that name a bug again with -DHEADGATE_PLANT_BUG=<n>; everywhere else
 // PlantedBug() is constant false and costs nothing.
 #pragma once
 
@@ -20,6 +20,7 @@ enum class Bug {
   kOldestPreempted = 8,     // livelock: the request that should finish first is preempted
   kTokenRepeated = 9,       // a resumed sequence samples the last emitted token again
   kQueuedDeadlineIgnored = 10,  // deadlines are looked at for running requests only
+  kSequencesUncounted = 11,     // ours: more sequences run than a rank has places for
 };
 
 constexpr bool PlantedBug(Bug bug) { return HEADGATE_PLANT_BUG == static_cast<int>(bug); }

@@ -26,7 +26,7 @@ namespace headgate {
 struct SchedulerConfig {
   int groups = 1;
   int64_t waiting_limit = 10'000;       // requests; beyond it RESOURCE_EXHAUSTED
-  int64_t running_limit = 256;          // sequences per group
+  int64_t running_limit = 256;          // sequences per group, if its ranks can hold as many
   int64_t step_tokens = 512;            // token budget of one step: decodes first, then chunks
   int64_t chunk_tokens = 512;           // most tokens of one sequence in one step
   int64_t prompt_tokens_max = 1 << 20;  // beyond it INVALID_ARGUMENT

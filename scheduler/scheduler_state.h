@@ -48,6 +48,7 @@ struct Scheduler::State {
   bool CanPlan(const Group& group) const;
   bool AnyCanPlan() const;
   void ReserveRunning(Group& group);
+  int64_t RunningMax(const Group& group) const;  // most sequences that it may run at once
   bool HasRoom(const Group& group, int64_t backlog) const;
   void AdmitWaiting();
   void Admit(LiveRequest& live, Group& group);

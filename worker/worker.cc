@@ -18,6 +18,12 @@ uint64_t Fingerprint(const std::string& text) {
   return hash;
 }
 
+// A plan that asks for more than the rank has: trying again would not help.
+absl::Status PlanError(const absl::Status& status) {
+  if (!absl::IsResourceExhausted(status)) return status;
+  return absl::FailedPreconditionError(absl::StrCat("plan: ", status.message()));
+}
+
 }  // namespace
 
 absl::Status Worker::BeginEpoch(Epoch epoch, std::unique_ptr<Collective> collective) {
@@ -116,16 +122,12 @@ absl::Status Worker::Apply(const StepPlan& plan) {
     sequences_->Remove(sequence);
   }
   for (const SequenceStart& start : plan.starts) {
-    RETURN_IF_ERROR(store_->AddSequence(start.sequence));
+    RETURN_IF_ERROR(PlanError(store_->AddSequence(start.sequence)));
     sequences_->Add(start);
     sampler_->Add(start);
   }
   if (plan.chunks.empty()) return absl::OkStatus();
-  const absl::Status pages = store_->BeginStep(plan.chunks);
-  if (absl::IsResourceExhausted(pages)) {
-    return absl::FailedPreconditionError(absl::StrCat("plan: ", pages.message()));
-  }
-  return pages;
+  return PlanError(store_->BeginStep(plan.chunks));
 }
 
 absl::Status Worker::Compute(const StepPlan& plan, Submitted& step) {

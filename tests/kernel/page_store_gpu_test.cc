@@ -84,6 +84,11 @@ TEST(GpuPageStoreTest, RefusesWhatItCannotHold) {
   EXPECT_EQ(store->Release(2).code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(store->BeginStep(std::vector{NextChunk(*store, 1, 41)}).code(),
             absl::StatusCode::kResourceExhausted);
+  ASSERT_EQ(store->sequences_max(), 10);
+  for (SequenceId id = 2; id <= 10; ++id) ASSERT_TRUE(store->AddSequence(id).ok());
+  EXPECT_EQ(store->AddSequence(11).code(), absl::StatusCode::kResourceExhausted);
+  ASSERT_TRUE(store->Release(1).ok());
+  EXPECT_TRUE(store->AddSequence(11).ok());  // its place is free at once
   EXPECT_TRUE(store->CheckIntegrity().ok());
 }
 

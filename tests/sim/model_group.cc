@@ -60,6 +60,19 @@ absl::Status ModelGroup::CheckPages() const {
   return absl::OkStatus();
 }
 
+// Sequences that no plan has released each have a place on every rank.
+absl::Status ModelGroup::CheckPlaces() const {
+  const auto resident = std::count_if(sequences_.begin(), sequences_.end(), [](const auto& entry) {
+    return entry.second.released_at == 0;
+  });
+  for (size_t rank = 0; rank < shape_.ranks.size(); ++rank) {
+    if (resident <= shape_.ranks[rank].sequences_max) continue;
+    return Broken("rank ", rank, " has ", resident, " sequences of at most ",
+                  shape_.ranks[rank].sequences_max);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ModelGroup::Receive(const StepPlan& plan, ClientBook& book) {
   if (plan.epoch != shape_.epoch) return Broken("epoch ", plan.epoch, " to ", shape_.epoch);
   if (plan.step != last_step_ + 1) return Broken("step ", plan.step, " after ", last_step_);
@@ -72,6 +85,7 @@ absl::Status ModelGroup::Receive(const StepPlan& plan, ClientBook& book) {
   }
   RETURN_IF_ERROR(ReceiveReleases(plan, book, queued));
   for (const SequenceStart& start : plan.starts) RETURN_IF_ERROR(ReceiveStart(start, book));
+  RETURN_IF_ERROR(CheckPlaces());
   for (const Chunk& chunk : plan.chunks) RETURN_IF_ERROR(ReceiveChunk(chunk, book, queued));
   for (const SequenceStart& start : plan.starts) {
     if (sequences_[start.sequence].tokens_planned == 0) return Broken("a start without chunk");

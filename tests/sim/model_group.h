@@ -70,6 +70,7 @@ class ModelGroup {
   absl::Status CheckChunkTokens(const Chunk& chunk, const ModelSequence& sequence,
                                 const Client& client) const;
   absl::Status CheckPages() const;
+  absl::Status CheckPlaces() const;
   int64_t PagesOf(int64_t tokens) const {
     return (tokens + shape_.page_tokens - 1) / shape_.page_tokens;
   }

@@ -30,6 +30,7 @@ GroupShape DrawGroup(Random& random, const SimConfig& config, int64_t page_token
   for (int64_t i = 0; i < ranks; ++i) {
     RankShape& rank = shape.ranks.emplace_back();
     rank.page_bytes = 64;
+    if (random.Chance(400)) rank.sequences_max = random.Between(1, 12);
     for (int64_t j = random.Between(1, 2); j > 0; --j) {
       rank.rows.push_back(DrawRows(random, page_tokens));
     }
@@ -108,7 +109,8 @@ std::string SimConfig::Describe() const {
     absl::StrAppend(&out, "\ngroup: pages of ", shape.page_tokens, " tokens, positions ",
                     shape.max_positions, ", longest ", NaiveLongest(shape));
     for (const RankShape& rank : shape.ranks) {
-      absl::StrAppend(&out, "; rank with ", rank.pages_total, " pages, rows");
+      absl::StrAppend(&out, "; rank with ", rank.pages_total, " pages, at most ",
+                      rank.sequences_max, " sequences, rows");
       for (const RowGroup& rows : rank.rows) {
         absl::StrAppend(&out, " ", rows.rows, "x", static_cast<int>(rows.head_class));
       }

@@ -121,6 +121,7 @@ void Simulation::Up(int index) {
   if (restarted && FaultsOn() && random_.Chance(200)) {
     for (RankShape& rank : group.shape.ranks) {
       rank.pages_total -= static_cast<uint32_t>(random_.Between(0, rank.pages_total / 4));
+      if (random_.Chance(200)) rank.sequences_max = random_.Between(1, 12);
     }
   }
   group.shape.epoch += static_cast<Epoch>(random_.Between(1, 3));

@@ -32,6 +32,7 @@ class DevicePageStore final : public PageStore {
                                                                  UploadRing& uploads,
                                                                  cudaStream_t stream);
 
+  int64_t sequences_max() const override { return tables_.places; }
   absl::Status AddSequence(SequenceId sequence) override;
   absl::Status BeginStep(std::span<const Chunk> chunks) override;
   void Commit() override;

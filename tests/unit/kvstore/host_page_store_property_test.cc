@@ -42,7 +42,7 @@ KvLayout RandomLayout(Dice& dice) {
 GroupShape ShapeOf(const KvLayout& layout, uint32_t pages) {
   GroupShape shape;
   shape.page_tokens = layout.page_tokens;
-  shape.ranks.push_back({pages, 1, CountRowGroups(layout)});
+  shape.ranks.push_back({.pages_total = pages, .page_bytes = 1, .rows = CountRowGroups(layout)});
   return shape;
 }
 

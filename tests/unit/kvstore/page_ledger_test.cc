@@ -19,9 +19,12 @@ using Held = std::vector<uint32_t>;
 GroupShape TwoRanks(uint32_t pages0, uint32_t pages1) {
   GroupShape shape;
   shape.page_tokens = 16;
-  shape.ranks.push_back({pages0, 1, {{HeadClass::kFull, 2, 0, 0}}});
   shape.ranks.push_back(
-      {pages1, 1, {{HeadClass::kFull, 1, 0, 0}, {HeadClass::kStreaming, 3, 16, 32}}});
+      {.pages_total = pages0, .page_bytes = 1, .rows = {{HeadClass::kFull, 2, 0, 0}}});
+  shape.ranks.push_back(
+      {.pages_total = pages1,
+       .page_bytes = 1,
+       .rows = {{HeadClass::kFull, 1, 0, 0}, {HeadClass::kStreaming, 3, 16, 32}}});
   return shape;
 }
 
@@ -29,7 +32,8 @@ GroupShape OneRank(uint32_t pages, HeadClass head_class = HeadClass::kFull) {
   GroupShape shape;
   shape.page_tokens = 16;
   const int64_t window = head_class == HeadClass::kFull ? 0 : 32;
-  shape.ranks.push_back({pages, 1, {{head_class, 1, 0, window}}});
+  shape.ranks.push_back(
+      {.pages_total = pages, .page_bytes = 1, .rows = {{head_class, 1, 0, window}}});
   return shape;
 }
 
@@ -185,7 +189,9 @@ TEST(PageLedgerScratch, PlansManySequencesCheaply) {
   shape.page_tokens = 16;
   for (int rank = 0; rank < 8; ++rank) {
     shape.ranks.push_back(
-        {100'000'000, 1, {{HeadClass::kFull, 16, 0, 0}, {HeadClass::kStreaming, 16, 64, 256}}});
+        {.pages_total = 100'000'000,
+         .page_bytes = 1,
+         .rows = {{HeadClass::kFull, 16, 0, 0}, {HeadClass::kStreaming, 16, 64, 256}}});
   }
   PageLedger ledger = *PageLedger::Create(shape);
   for (SequenceId id = 1; id <= 256; ++id) ASSERT_TRUE(ledger.TryReserve(id, 100'000));

@@ -111,6 +111,7 @@ RankReady SomeReady() {
   ready.epoch = 9;
   ready.shape.pages_total = 1000;
   ready.shape.page_bytes = 4096;
+  ready.shape.sequences_max = 1024;
   ready.shape.rows = {{HeadClass::kFull, 3, 0, 0}, {HeadClass::kStreaming, 5, 16, 64}};
   ready.page_tokens = 16;
   ready.max_positions = 2048;
@@ -289,6 +290,11 @@ TEST(Wire, RefusesBadReady) {
   wire = MakeWire<internal::Ready>(SomeReady());
   wire.set_page_tokens(0);
   ExpectRefused(FromWire(wire).status(), "page_tokens");
+  for (const int64_t sequences_max : {int64_t{-1}, int64_t{0}, kSequencesUnlimited + 1}) {
+    wire = MakeWire<internal::Ready>(SomeReady());
+    wire.set_sequences_max(sequences_max);
+    ExpectRefused(FromWire(wire).status(), "sequences_max");
+  }
 }
 
 TEST(Wire, RefusesBadRequestsAndEvents) {

@@ -226,6 +226,7 @@ TEST(WorkerTest, ProfileDescribesRankAndModel) {
   EXPECT_EQ(profile.page_tokens, 16);
   EXPECT_EQ(profile.shape.page_bytes, 2u * 16 * 8 * 4);
   EXPECT_EQ(profile.shape.pages_total, 20000u);
+  EXPECT_EQ(profile.shape.sequences_max, kSequencesUnlimited);
   uint32_t rows = 0;
   for (int rank = 0; rank < 3; ++rank) rows += rig->worker(rank).Profile().shape.rows[0].rows;
   EXPECT_EQ(rows, 20u);  // 5 layers x 4 kv heads, uneven over 3 ranks
