@@ -112,7 +112,10 @@ void SchedulerFlags::Add(CLI::App& app) {
   app.add_option("--waiting-limit", waiting_limit, "most requests that may wait")
       ->check(CLI::Range(1, 10'000'000))
       ->capture_default_str();
-  app.add_option("--running-limit", running_limit, "most sequences that run at once, per group")
+  app.add_option(
+         "--running-limit", running_limit,
+         "most sequences that run at once, per group; never more than a rank can hold (on a "
+         "GPU 1024) or a step takes tokens")
       ->check(CLI::Range(1, 100'000))
       ->capture_default_str();
   app.add_option("--chunk-tokens", chunk_tokens,
