@@ -24,18 +24,21 @@ void AddServeBench(CLI::App& bench, Run& run) {
   serve->add_option("--server", options->server, "host:port or unix:path")->capture_default_str();
   CLI::Option* peer =
       serve->add_option("--peer", options->peer, "host:port of a llama-server to alternate with");
-  serve->add_option("--runs", options->runs, "runs of each workload")
-      ->check(CLI::Range(1, 1000))
-      ->capture_default_str();
-  serve->add_option("--vocab", options->vocab, "prompts are random token ids below this")
-      ->check(CLI::Range(200, 1 << 22))
-      ->capture_default_str();
+  CLI::Option* runs = serve->add_option("--runs", options->runs, "runs of each workload")
+                          ->check(CLI::Range(1, 1000))
+                          ->capture_default_str();
+  CLI::Option* vocab =
+      serve->add_option("--vocab", options->vocab, "prompts are random token ids below this")
+          ->check(CLI::Range(200, 1 << 22))
+          ->capture_default_str();
   CLI::Option* trace_file =
       serve
           ->add_option("--trace", trace->trace,
                        "replay this file instead: a request a line, prompt and output tokens, and "
                        "perhaps its arrival in seconds; without, all at once")
-          ->excludes(peer);
+          ->excludes(peer)
+          ->excludes(runs)
+          ->excludes(vocab);
   serve->add_flag("--at-once", trace->at_once, "with --trace: ignore its arrival times")
       ->needs(trace_file);
   serve->add_flag("--json", options->json, "JSON: an array, or an object with --trace");

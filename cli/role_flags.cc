@@ -76,7 +76,8 @@ void WorkerFlags::Add(CLI::App& app) {
          "[1024 on the CPU, 0 on a GPU]")
       ->check(CLI::Range(int64_t{-1}, int64_t{1} << 24));
   app.add_option("--step-tokens", step_tokens,
-                 "most tokens of one step [512 on the CPU, 8192 on a GPU]")
+                 absl::StrCat("most tokens of one step [", StepTokensOn("cpu"), " on the CPU, ",
+                              StepTokensOn("cuda"), " on a GPU]"))
       ->check(CLI::Range(1, 1 << 16));
   app.add_option("--threads", threads, "CPU threads per rank; 0: all cores, shared by the ranks")
       ->check(CLI::Range(0, 1024))

@@ -21,7 +21,7 @@ struct SchedulerRoleFlags {
   SchedulerFlags scheduler;
   LogFlags log;
   std::vector<std::string> groups;  // comma-separated addresses of one group's ranks
-  int64_t step_tokens = 512;
+  int64_t step_tokens = StepTokensOn("cpu");
   std::string rendezvous_dir;
   std::string metrics;
   std::string model_name;
@@ -76,7 +76,12 @@ void AddSchedulerCommand(CLI::App& app, Run& run) {
                    "addresses of one worker group's ranks, in rank order, separated by commas; "
                    "again for each further group")
       ->required();
-  scheduler->add_option("--step-tokens", flags->step_tokens, "token budget of one step")
+  scheduler
+      ->add_option(
+          "--step-tokens", flags->step_tokens,
+          absl::StrCat("token budget of one step; give that of the workers: where they are "
+                       "not told, ",
+                       StepTokensOn("cpu"), " on the CPU, ", StepTokensOn("cuda"), " on a GPU"))
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
   scheduler

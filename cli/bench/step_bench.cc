@@ -45,6 +45,8 @@ class StepBench {
   explicit StepBench(const StepBenchOptions& options) : options_(options) {}
 
   absl::Status Load();
+  int64_t Positions(int64_t context) const { return context + 1 + kWarmUp + options_.steps; }
+  absl::Status CheckFits(int64_t batch, int64_t context) const;
   absl::Status Fill(int64_t batch, int64_t context);
   absl::Status Submit();
   absl::StatusOr<double> Steps();
@@ -70,6 +72,12 @@ absl::StatusOr<std::unique_ptr<StepBench>> StepBench::Create(const StepBenchOpti
 
 absl::Status StepBench::Load() {
   ASSIGN_OR_RETURN(shape_, NamedShape(options_.shape));
+  for (const int64_t context : options_.contexts) {
+    if (Positions(context) <= shape_.max_positions) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("--context ", context, ": ", options_.shape, " has ", shape_.max_positions,
+                     " positions, and the steps need ", Positions(0), " of them"));
+  }
   const PolicyTarget target{shape_.layers, shape_.kv_heads, options_.page_tokens};
   PolicyBundle policy = FullPolicy(target);
   if (!options_.policy.empty()) {
@@ -90,13 +98,25 @@ absl::Status StepBench::Load() {
                                                      std::move(made.weights), rows_max, *backend_));
   const KvLayout layout = MakeKvLayout(options_.page_tokens, shape_.head_dim, DType::kBF16,
                                        RowsOfRank(placement, 0, policy.rows, shape_.kv_heads));
-  ASSIGN_OR_RETURN(const uint32_t pages, CountPages({}, layout, backend_->PageMemoryBytes(1)));
+  ASSIGN_OR_RETURN(const uint32_t pages, CountPages({.memory_bytes = options_.kv_memory_mib << 20},
+                                                    layout, backend_->PageMemoryBytes(1)));
   ASSIGN_OR_RETURN(store_, backend_->CreatePages(layout, pages, shape_.max_positions));
   ASSIGN_OR_RETURN(
       sampler_, backend_->CreateSampler({.vocabulary = {shape_.vocab},
                                          .rows_max = std::min(rows_max, Transformer::kLogitRowsMax),
                                          .uses_max = rows_max}));
   return absl::OkStatus();
+}
+
+absl::Status StepBench::CheckFits(int64_t batch, int64_t context) const {
+  const KvLayout& layout = store_->layout();
+  int64_t pages = 0;
+  for (const RowSpec& row : layout.rows) {
+    pages += batch * WorstCasePages(row, Positions(context), layout.page_tokens);
+  }
+  const int64_t total = store_->Stats().total;
+  if (pages <= total) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrCat("needs ", pages, " pages of ", total));
 }
 
 // Claims the pages of the contexts; what lies in them does not matter for the time.
@@ -173,9 +193,31 @@ int64_t StepBench::VisibleBytes(int64_t batch, int64_t position) const {
 }
 
 absl::StatusOr<Measured> StepBench::Run(int64_t batch, int64_t context) {
+  RETURN_IF_ERROR(CheckFits(batch, context));
   RETURN_IF_ERROR(Fill(batch, context));
   ASSIGN_OR_RETURN(const double micros, Steps());
   return Measured{batch, context, micros, VisibleBytes(batch, context)};
+}
+
+nlohmann::json Row(const Measured& measured, int64_t weight_bytes) {
+  const double bytes = static_cast<double>(weight_bytes + measured.kv_bytes);
+  return {{"batch", measured.batch},
+          {"context", measured.context},
+          {"us", measured.micros},
+          {"tokens_per_s", static_cast<double>(measured.batch) / measured.micros * 1e6},
+          {"bytes", bytes},
+          {"tb_per_s", bytes / measured.micros / 1e6}};
+}
+
+void PrintStep(const nlohmann::json& row, std::ostream& out) {
+  out << absl::StreamFormat("%8d %9d ", row["batch"].get<int64_t>(), row["context"].get<int64_t>());
+  if (row.contains("error")) {
+    out << row["error"].get<std::string>();
+  } else {
+    out << absl::StreamFormat("%12.1f %12.1f %10.2f", row["us"].get<double>(),
+                              row["tokens_per_s"].get<double>(), row["tb_per_s"].get<double>());
+  }
+  out << "\n" << std::flush;
 }
 
 }  // namespace
@@ -201,6 +243,11 @@ void AddStepBenchOptions(CLI::App& command, StepBenchOptions& options) {
       ->capture_default_str();
   command.add_option("--page-tokens", options.page_tokens, "positions in a page")
       ->capture_default_str();
+  command
+      .add_option("--kv-memory-mib", options.kv_memory_mib,
+                  "memory for KV pages, MiB; 0: what the device can spare")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 24))
+      ->capture_default_str();
   command.add_flag("--json", options.json, "one JSON object");
 }
 
@@ -216,21 +263,13 @@ absl::Status RunStepBench(const StepBenchOptions& options, std::ostream& out) {
   for (const int64_t context : options.contexts) {
     for (const int64_t batch : options.batches) {
       const absl::StatusOr<Measured> measured = bench->Run(batch, context);
-      if (absl::IsResourceExhausted(measured.status())) continue;  // does not fit
-      RETURN_IF_ERROR(measured.status());
-      const double bytes = static_cast<double>(bench->weight_bytes() + measured->kv_bytes);
-      const double tbps = bytes / measured->micros / 1e6;
-      const double tokens = static_cast<double>(batch) / measured->micros * 1e6;
-      results.push_back({{"batch", batch},
-                         {"context", context},
-                         {"us", measured->micros},
-                         {"tokens_per_s", tokens},
-                         {"bytes", bytes},
-                         {"tb_per_s", tbps}});
-      if (options.json) continue;
-      out << absl::StreamFormat("%8d %9d %12.1f %12.1f %10.2f\n", batch, context, measured->micros,
-                                tokens, tbps)
-          << std::flush;
+      if (absl::IsResourceExhausted(measured.status())) {
+        results.push_back({{"batch", batch}, {"context", context}, {"error", "does not fit"}});
+      } else {
+        RETURN_IF_ERROR(measured.status());
+        results.push_back(Row(*measured, bench->weight_bytes()));
+      }
+      if (!options.json) PrintStep(results.back(), out);
     }
   }
   if (options.json) {

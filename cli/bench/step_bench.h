@@ -21,13 +21,15 @@ struct StepBenchOptions {
   std::vector<int64_t> contexts = {1024, 4096};
   int64_t steps = 20;  // measured of each, after a warm-up
   int64_t page_tokens = 16;
+  int64_t kv_memory_mib = 0;  // 0 = what the device can spare
   bool json = false;
 };
 
 void AddStepBenchOptions(CLI::App& command, StepBenchOptions& options);
 
-// Prints the median of each combination that fits in memory. Errors: the backend's;
-// INVALID_ARGUMENT for an unknown shape.
+// Prints the median of each combination, or that it does not fit in memory (in JSON as its
+// "error"). Errors: the backend's; INVALID_ARGUMENT for an unknown shape, or a context beyond its
+// positions.
 absl::Status RunStepBench(const StepBenchOptions& options, std::ostream& out);
 
 }  // namespace headgate

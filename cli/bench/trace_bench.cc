@@ -1,7 +1,6 @@
 #include "cli/bench/trace_bench.h"
 
 #include <algorithm>
-#include <cmath>
 #include <fstream>
 #include <utility>
 #include <vector>
@@ -19,14 +18,14 @@ nlohmann::json Percentiles(std::vector<double> seconds) {
   std::sort(seconds.begin(), seconds.end());
   double sum = 0.0;
   for (const double one : seconds) sum += one;
-  const auto at = [&seconds](double share) {
-    return seconds[static_cast<size_t>(
-        std::lround(share * static_cast<double>(seconds.size() - 1)))];
+  const auto at = [&seconds](int64_t percent) {  // rank: percent of n / 100, rounded up, from 1
+    const auto n = static_cast<int64_t>(seconds.size());
+    return seconds[static_cast<size_t>((percent * n + 99) / 100 - 1)];
   };
   return {{"mean", sum / static_cast<double>(seconds.size())},
-          {"p50", at(0.5)},
-          {"p90", at(0.9)},
-          {"p99", at(0.99)},
+          {"p50", at(50)},
+          {"p90", at(90)},
+          {"p99", at(99)},
           {"max", seconds.back()}};
 }
 
@@ -73,9 +72,6 @@ void PrintSummary(const nlohmann::json& summary, std::ostream& out) {
     out << absl::StreamFormat("all decoding, %.2f s: %.1f output tokens/s\n",
                               all["s"].get<double>(), all["tokens_per_s"].get<double>());
   }
-  if (summary.contains("first_failure")) {
-    out << "first failure: " << summary["first_failure"].get<std::string>() << "\n";
-  }
 }
 
 }  // namespace
@@ -110,6 +106,18 @@ nlohmann::json Summarize(const ReplayTimes& times) {
   return summary;
 }
 
+absl::Status CheckCompleted(const ReplayTimes& times) {
+  absl::Status first;
+  int64_t failed = 0;
+  for (const RequestTimes& request : times.requests) {
+    if (request.status.ok()) continue;
+    if (failed++ == 0) first = request.status;
+  }
+  if (failed == 0) return absl::OkStatus();
+  return absl::UnavailableError(absl::StrCat(failed, " of ", times.requests.size(),
+                                             " requests failed, the first: ", first.ToString()));
+}
+
 absl::Status RunTraceBench(const TraceBenchOptions& options, std::ostream& out) {
   std::ifstream in(options.trace);
   if (!in) return absl::NotFoundError(absl::StrCat("--trace ", options.trace, ": no such file"));
@@ -120,15 +128,12 @@ absl::Status RunTraceBench(const TraceBenchOptions& options, std::ostream& out) 
   ASSIGN_OR_RETURN(const ReplayTimes times, ReplayTrace(trace, {.server = options.server}));
   const nlohmann::json summary = Summarize(times);
   if (options.json) {
-    out << summary << "\n";
+    out << summary << "\n" << std::flush;
   } else {
     PrintSummary(summary, out);
+    out << std::flush;
   }
-  if (summary["completed"] == 0) {
-    return absl::UnavailableError(
-        absl::StrCat("every request failed: ", summary["first_failure"].get<std::string>()));
-  }
-  return absl::OkStatus();
+  return CheckCompleted(times);
 }
 
 }  // namespace headgate

@@ -22,8 +22,11 @@ struct TraceBenchOptions {
 // while all requests decode, and how many failed and why first. Pure.
 nlohmann::json Summarize(const ReplayTimes& times);
 
+// UNAVAILABLE when a request failed: how many, and why the first in the order of the trace. Pure.
+absl::Status CheckCompleted(const ReplayTimes& times);
+
 // Prints the summary. INVALID_ARGUMENT for the file; UNAVAILABLE when the server does not answer,
-// or when every request failed.
+// and after the summary when a request failed.
 absl::Status RunTraceBench(const TraceBenchOptions& options, std::ostream& out);
 
 }  // namespace headgate

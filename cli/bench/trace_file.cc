@@ -10,7 +10,6 @@ namespace {
 
 constexpr int64_t kTokensMax = int64_t{1} << 24;
 constexpr double kSecondsMax = 1e6;
-constexpr size_t kRequestsMax = 1'000'000;
 
 bool ReadTokens(absl::string_view field, int64_t& tokens) {
   return absl::SimpleAtoi(field, &tokens) && 1 <= tokens && tokens <= kTokensMax;
@@ -33,7 +32,7 @@ bool ReadLine(const std::vector<absl::string_view>& fields, TraceRequest& reques
 absl::StatusOr<std::vector<TraceRequest>> ReadTrace(std::istream& in, const std::string& file) {
   std::vector<TraceRequest> requests;
   size_t columns = 0;
-  int64_t number = 0;
+  int64_t number = 0, tokens = 0;
   const auto error = [&](absl::string_view what) {
     return absl::InvalidArgumentError(absl::StrCat(file, ":", number, ": ", what));
   };
@@ -50,7 +49,14 @@ absl::StatusOr<std::vector<TraceRequest>> ReadTrace(std::istream& in, const std:
     if (!requests.empty() && request.arrival < requests.back().arrival) {
       return error("arrives before the line above");
     }
-    if (requests.size() == kRequestsMax) return error("too many requests");
+    if (static_cast<int64_t>(requests.size()) == kTraceRequestsMax) {
+      return error(absl::StrCat("a replay takes at most ", kTraceRequestsMax, " requests"));
+    }
+    tokens += request.prompt_tokens + request.output_tokens;
+    if (tokens > kTraceTokensMax) {
+      return error(absl::StrCat("a replay takes at most ", kTraceTokensMax,
+                                " prompt and output tokens in all"));
+    }
     requests.push_back(request);
   }
   if (requests.empty()) return absl::InvalidArgumentError(absl::StrCat(file, ": no requests"));

@@ -21,7 +21,8 @@ constexpr int32_t kFirstOrdinaryId = 200;     // below are often control tokens
 
 using Stubs = std::vector<std::unique_ptr<v1::Inference::Stub>>;
 
-// As many connections as keep every stream below the server's limit for one.
+// As many connections as keep every stream below the server's limit for one: at most 512, as long
+// as the trace keeps to kTraceRequestsMax.
 Stubs Connect(const std::string& server, size_t streams) {
   grpc::ChannelArguments args;
   args.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // else channels share a connection

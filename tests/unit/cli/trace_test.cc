@@ -37,6 +37,49 @@ TEST(TraceFileTest, BadLinesAreNamed) {
   EXPECT_FALSE(Read("# nothing\n").ok());
 }
 
+TEST(TraceFileTest, WhatAReplayHasNoRoomForIsRefused) {
+  std::string many, longest;
+  for (int64_t i = 0; i < kTraceRequestsMax; ++i) many += "1 1\n";
+  EXPECT_TRUE(Read(many).ok());
+  EXPECT_THAT(std::string(Read(many + "1 1\n").status().message()),
+              testing::AllOf(testing::HasSubstr("t.txt:32769:"), testing::HasSubstr("32768")));
+  for (int i = 0; i < 15; ++i) longest += "16777216 1\n";
+  EXPECT_TRUE(Read(longest + "16777000 100\n").ok());
+  EXPECT_THAT(std::string(Read(longest + "16777216 1\n").status().message()),
+              testing::AllOf(testing::HasSubstr("t.txt:16:"), testing::HasSubstr("268435456")));
+}
+
+TEST(TraceBenchTest, PercentilesAreOfTheNearestRank) {
+  const auto of = [](int count) {  // of 1, 2, ... count seconds
+    ReplayTimes times;
+    for (int i = count; i > 0; --i) {
+      times.requests.emplace_back();
+      times.requests.back().first_token = absl::Seconds(i);
+    }
+    const nlohmann::json all = Summarize(times)["first_token_s"];
+    return std::vector<double>{all["p50"], all["p90"], all["p99"], all["max"]};
+  };
+  EXPECT_THAT(of(1), testing::ElementsAre(1, 1, 1, 1));
+  EXPECT_THAT(of(2), testing::ElementsAre(1, 2, 2, 2));
+  EXPECT_THAT(of(3), testing::ElementsAre(2, 3, 3, 3));
+  EXPECT_THAT(of(4), testing::ElementsAre(2, 4, 4, 4));
+  EXPECT_THAT(of(10), testing::ElementsAre(5, 9, 10, 10));
+  EXPECT_THAT(of(11), testing::ElementsAre(6, 10, 11, 11));
+  EXPECT_THAT(of(200), testing::ElementsAre(100, 180, 198, 200));
+}
+
+TEST(TraceBenchTest, OneFailedRequestFailsTheReplay) {
+  ReplayTimes times;
+  times.requests.resize(3);
+  EXPECT_TRUE(CheckCompleted(times).ok());
+  times.requests[1].status = absl::InvalidArgumentError("max_tokens");
+  times.requests[2].status = absl::ResourceExhaustedError("the queue is full");
+  const absl::Status failed = CheckCompleted(times);
+  EXPECT_EQ(failed.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(failed.message()), testing::HasSubstr("2 of 3 requests failed"));
+  EXPECT_THAT(std::string(failed.message()), testing::HasSubstr("INVALID_ARGUMENT: max_tokens"));
+}
+
 TEST(TraceBenchTest, FailedRequestsCountForNothingElse) {
   ReplayTimes times;
   times.total = absl::Seconds(2);
