@@ -5,6 +5,7 @@
 
 #include <cuda_runtime.h>
 
+#include <cstdint>
 #include <utility>
 
 namespace headgate {
@@ -24,6 +25,9 @@ __device__ __forceinline__ void LetNextKernelStart() {
   asm volatile("griddepcontrol.launch_dependents;");
 #endif
 }
+
+// How many blocks (warps) hold `items`, `each` in one.
+inline int64_t Cover(int64_t items, int64_t each) { return (items + each - 1) / each; }
 
 // Of the process's GPU; asked for once.
 inline int ComputeCapabilityMajor() {

@@ -10,8 +10,8 @@
 #include <span>
 
 #include "absl/status/statusor.h"
-#include "worker/backend.h"
 #include "worker/collective/collective.h"
+#include "worker/tensor.h"
 
 namespace headgate {
 

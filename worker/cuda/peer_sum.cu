@@ -25,7 +25,7 @@ constexpr int64_t kSmThreads = 1024;   // that a multiprocessor surely runs: 64 
 constexpr int kPollsUnwatched = 1024;  // some 0.5 ms
 
 // Past the L1 cache; in the order of nothing else.
-__device__ __forceinline__ uint4 LoadShared(const uint4* from) {
+__device__ __forceinline__ uint4 LoadInbox(const uint4* from) {
   uint4 cell;
   asm volatile("ld.relaxed.sys.global.v4.u32 {%0, %1, %2, %3}, [%4];"
                : "=r"(cell.x), "=r"(cell.y), "=r"(cell.z), "=r"(cell.w)
@@ -34,7 +34,7 @@ __device__ __forceinline__ uint4 LoadShared(const uint4* from) {
   return cell;
 }
 
-__device__ __forceinline__ void StoreShared(uint4* to, uint4 cell) {
+__device__ __forceinline__ void StoreInbox(uint4* to, uint4 cell) {
   asm volatile("st.relaxed.sys.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(to), "r"(cell.x),
                "r"(cell.y), "r"(cell.z), "r"(cell.w)
                : "memory");
@@ -94,7 +94,7 @@ __device__ __forceinline__ Values<8> SumOverRanks(const PeerView& peers, int64_t
 #pragma unroll
   for (int r = 0; r < kRanks; ++r) {
     if (r < peers.ranks && r != peers.rank)
-      StoreShared(peers.inbox[r] + at + SenderOffset(peers, peers.rank, r), sent);
+      StoreInbox(peers.inbox[r] + at + SenderOffset(peers, peers.rank, r), sent);
   }
   uint4* inbox = peers.inbox[peers.rank] + at;
   uint4 cells[kRanks];
@@ -105,7 +105,7 @@ __device__ __forceinline__ Values<8> SumOverRanks(const PeerView& peers, int64_t
     for (int r = 0; r < kRanks; ++r) {
       cells[r] = sent;
       if (r < peers.ranks && r != peers.rank)
-        cells[r] = LoadShared(inbox + SenderOffset(peers, r, peers.rank));
+        cells[r] = LoadInbox(inbox + SenderOffset(peers, r, peers.rank));
     }
 #pragma unroll
     for (int r = 0; r < kRanks; ++r) {
@@ -120,8 +120,8 @@ __device__ __forceinline__ Values<8> SumOverRanks(const PeerView& peers, int64_t
     if (r >= peers.ranks) continue;
     Accumulate(sum, cells[r]);
     if (r != peers.rank) {
-      StoreShared(inbox + SenderOffset(peers, r, peers.rank),
-                  make_uint4(kEmptyWord, kEmptyWord, kEmptyWord, kEmptyWord));
+      StoreInbox(inbox + SenderOffset(peers, r, peers.rank),
+                 make_uint4(kEmptyWord, kEmptyWord, kEmptyWord, kEmptyWord));
     }
   }
   peers.turns[cell] = turn ^ 1;
@@ -192,8 +192,6 @@ void WithRanks(int ranks, const Launch& launch) {
     launch(std::integral_constant<int, 8>());
   }
 }
-
-int64_t Cover(int64_t values, int64_t per_block) { return (values + per_block - 1) / per_block; }
 
 // No more than run at once: a block that has not started sends nothing, and those of a peer that
 // wait for it may keep the peer's from starting. Blocks take rows, or cells, in ascending order, so

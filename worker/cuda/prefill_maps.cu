@@ -1,5 +1,9 @@
 #include <cudaTypedefs.h>
 
+#include <cstdint>
+#include <limits>
+
+#include "base/check.h"
 #include "worker/cuda/prefill_maps.h"
 #include "worker/cuda/prefill_tile.cuh"
 
@@ -52,6 +56,8 @@ cudaError_t MakePrefillMaps(const AttentionCall& call, PrefillMaps* maps) {
   const bool whole = dim % kSwizzleCols == 0;
   const int64_t blocks = whole ? dim / kSwizzleCols : 1;
   const int64_t page_rows = int64_t{2} * call.tables.page_tokens * call.tables.pages_total;
+  CHECK_LE(page_rows, std::numeric_limits<int32_t>::max())
+      << "FindBox counts rows of pages in 32 bits";
   const MapDimension pages[] = {{whole ? kSwizzleCols : dim, 2, kSwizzleCols},
                                 {8, row, 8},
                                 {blocks, block, blocks},

@@ -15,10 +15,6 @@ namespace {
 using bf16 = __nv_bfloat16;
 
 constexpr int kThreads = 256;
-constexpr int kWarp = 32;
-constexpr int kThreadsMax = 1024;
-
-int64_t Cover(int64_t values, int64_t per_block) { return (values + per_block - 1) / per_block; }
 
 // Calls launch(std::integral_constant<int, width>) for the width that the columns allow. Buffers
 // begin at multiples of 256 bytes, so rows of 8 i columns begin at multiples of 16.
@@ -61,7 +57,7 @@ __global__ void EmbedKernel(StepView step, const bf16* table, int64_t vocab, int
 }
 
 // One pass: a thread holds its 8 columns.
-__global__ void __launch_bounds__(kThreadsMax)
+__global__ void __launch_bounds__(kBlockThreadsMax)
     RmsNormKernel(float* residual, const bf16* delta, const float* weight, float eps, int64_t cols,
                   bf16* out) {
   LetNextKernelStart();
@@ -117,17 +113,17 @@ __global__ void HeadNormKernel(bf16* x, int64_t stride, int64_t rows, int64_t he
                                int64_t head_dim, const float* weight, float eps) {
   LetNextKernelStart();
   AwaitEarlierKernels();
-  const int64_t item = (blockIdx.x * static_cast<int64_t>(blockDim.x) + threadIdx.x) / kWarp;
+  const int64_t item = (blockIdx.x * static_cast<int64_t>(blockDim.x) + threadIdx.x) / kWarpThreads;
   if (item >= rows * heads) return;
-  const int lane = threadIdx.x % kWarp;
+  const int lane = threadIdx.x % kWarpThreads;
   bf16* head = x + item / heads * stride + item % heads * head_dim;
   float squares = 0.0f;
-  for (int64_t i = lane; i < head_dim; i += kWarp) {
+  for (int64_t i = lane; i < head_dim; i += kWarpThreads) {
     const float value = __bfloat162float(head[i]);
     squares += value * value;
   }
   const float factor = rsqrtf(SumOverWarp(squares) / static_cast<float>(head_dim) + eps);
-  for (int64_t i = lane; i < head_dim; i += kWarp) {
+  for (int64_t i = lane; i < head_dim; i += kWarpThreads) {
     head[i] = __float2bfloat16(__bfloat162float(head[i]) * factor * weight[i]);
   }
 }
@@ -223,9 +219,9 @@ void LaunchEmbed(const StepView& step, const bf16* table, int64_t vocab, int64_t
 void LaunchRmsNorm(float* residual, const bf16* delta, const float* weight, float eps, int64_t rows,
                    int64_t cols, bf16* out, cudaStream_t stream) {
   if (rows == 0) return;
-  if (cols % 8 == 0 && cols <= 8 * kThreadsMax) {
-    Launch(RmsNormKernel, rows, Cover(cols / 8, kWarp) * kWarp, stream, residual, delta, weight,
-           eps, cols, out);
+  if (cols % 8 == 0 && cols <= 8 * kBlockThreadsMax) {
+    Launch(RmsNormKernel, rows, Cover(cols / 8, kWarpThreads) * kWarpThreads, stream, residual,
+           delta, weight, eps, cols, out);
   } else {
     Launch(AnyRmsNormKernel, rows, kThreads, stream, residual, delta, weight, eps, cols, out);
   }
@@ -234,8 +230,8 @@ void LaunchRmsNorm(float* residual, const bf16* delta, const float* weight, floa
 void LaunchHeadNorm(bf16* x, int64_t stride, int64_t rows, int64_t heads, int64_t head_dim,
                     const float* weight, float eps, cudaStream_t stream) {
   if (rows * heads == 0) return;
-  Launch(HeadNormKernel, Cover(rows * heads * kWarp, kThreads), kThreads, stream, x, stride, rows,
-         heads, head_dim, weight, eps);
+  Launch(HeadNormKernel, Cover(rows * heads * kWarpThreads, kThreads), kThreads, stream, x, stride,
+         rows, heads, head_dim, weight, eps);
 }
 
 void LaunchRope(const StepView& step, bf16* x, int64_t stride, int64_t heads, int64_t head_dim,

@@ -3,6 +3,7 @@
 // token_order.cuh needs (two, mostly). Later readings come from the caches.
 #include <array>
 
+#include "base/check.h"
 #include "worker/batch.h"
 #include "worker/cuda/launch.cuh"
 #include "worker/cuda/sample.h"
@@ -221,7 +222,9 @@ int TeamsAtOnce(int i) {
       cudaLaunchConfig_t config = TeamConfig(1u << log, attributes);
       config.numAttrs = 1;
       const cudaError_t error = cudaOccupancyMaxActiveClusters(&counts[log], SampleKernel, &config);
-      if (error != cudaSuccess) counts[log] = 0;
+      if (error == cudaSuccess) continue;
+      counts[log] = 0;
+      cudaGetLastError();  // said: the next caller must not find it
     }
     return counts;
   }();
@@ -244,6 +247,7 @@ unsigned TeamBlocks(const SampleCall& call) {
 
 void LaunchSample(const SampleCall& call, cudaStream_t stream) {
   if (call.count == 0) return;
+  CHECK_LE(call.vocab, kSampleVocabMax) << "LaunchSample";
   const unsigned blocks = TeamBlocks(call);
   cudaLaunchAttribute attributes[2] = {};
   cudaLaunchConfig_t config = TeamConfig(blocks, attributes);

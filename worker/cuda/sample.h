@@ -16,6 +16,9 @@ namespace headgate {
 
 inline constexpr int kTopLogprobsMax = 20;
 
+// So that the weights of a row, 2^40 each at most, add up in 64 bits (token_order.cuh).
+inline constexpr int64_t kSampleVocabMax = (int64_t{1} << 24) - 1;
+
 // What is wanted of one row.
 struct SampleRow {
   double uniform = 0.0;  // the draw, in [0, 1)
@@ -52,7 +55,7 @@ struct SampleCall {
   const uint16_t* counts = nullptr;   // [places, vocab]: see LaunchCountTokens; null: no penalties
   TokenId* last_tokens = nullptr;     // [places]: the sampled tokens; of failed rows kTokenOfFailed
   SampleOutcome* outcomes = nullptr;  // [count]
-  int64_t vocab = 0;                  // at most 2^30
+  int64_t vocab = 0;                  // at most kSampleVocabMax
   int32_t count = 0;
 };
 

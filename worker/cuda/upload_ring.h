@@ -36,8 +36,6 @@ class UploadRing {
   }
   void Send();
 
-  int64_t bytes_max() const { return bytes_max_; }
-
  private:
   struct Slot {
     CudaBuffer host;

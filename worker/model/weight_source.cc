@@ -116,6 +116,7 @@ absl::Status PickedColumns::Read(int64_t first, int64_t count, std::span<std::by
     const std::byte* from = whole.data() + row * row_stride;
     for (const Span& span : columns_) {
       const auto bytes = static_cast<size_t>(span.size() * element);
+      if (bytes == 0) continue;  // `to` may be null
       std::memcpy(to, from + span.begin * element, bytes);
       to += bytes;
     }
