@@ -58,7 +58,7 @@ absl::StatusOr<std::unique_ptr<DeviceSampler>> DeviceSampler::Create(
     const std::unique_ptr<RankGroup>& group, cudaStream_t stream) {
   const int64_t vocab =
       std::accumulate(shape.vocabulary.begin(), shape.vocabulary.end(), int64_t{0});
-  CHECK(1 <= vocab && vocab <= int64_t{1} << 30) << "a vocabulary of " << vocab;
+  CHECK(1 <= vocab && vocab <= kSampleVocabMax) << "a vocabulary of " << vocab;
   CHECK(0 <= shape.rank && shape.rank < static_cast<int>(shape.vocabulary.size()))
       << "rank " << shape.rank;
   const int64_t upload_bytes = std::max(shape.rows_max * static_cast<int64_t>(sizeof(SampleRow)),
