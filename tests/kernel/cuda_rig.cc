@@ -7,7 +7,7 @@
 
 #include "worker/cpu/float_formats.h"
 #include "worker/cuda/cuda_backend.h"
-#include "worker/cuda/cuda_status.h"
+#include "worker/cuda/device/cuda_status.h"
 
 namespace headgate {
 

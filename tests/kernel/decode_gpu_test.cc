@@ -7,11 +7,11 @@
 
 #include "kvstore/kv_layout.h"
 #include "tests/kernel/cuda_rig.h"
+#include "worker/cuda/attention/decode_attention.h"
 #include "worker/cuda/bench/page_read.h"
-#include "worker/cuda/cuda_status.h"
-#include "worker/cuda/decode_attention.h"
-#include "worker/cuda/device_page_store.h"
-#include "worker/cuda/row_ops.h"
+#include "worker/cuda/device/cuda_status.h"
+#include "worker/cuda/pages/device_page_store.h"
+#include "worker/cuda/rows/row_ops.h"
 
 namespace headgate {
 namespace {

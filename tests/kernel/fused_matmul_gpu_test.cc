@@ -5,10 +5,10 @@
 #include <bit>
 
 #include "tests/kernel/cuda_rig.h"
-#include "worker/cuda/cuda_status.h"
-#include "worker/cuda/device_buffer.h"
-#include "worker/cuda/matmul.h"
-#include "worker/cuda/row_ops.h"
+#include "worker/cuda/device/cuda_status.h"
+#include "worker/cuda/device/device_buffer.h"
+#include "worker/cuda/matmul/matmul.h"
+#include "worker/cuda/rows/row_ops.h"
 
 namespace headgate {
 namespace {

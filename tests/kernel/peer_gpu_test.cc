@@ -16,8 +16,8 @@
 #include "base/status_macros.h"
 #include "worker/cpu/float_formats.h"
 #include "worker/cuda/bench/forked_ranks.h"
-#include "worker/cuda/cuda_status.h"
-#include "worker/cuda/peer_group.h"
+#include "worker/cuda/device/cuda_status.h"
+#include "worker/cuda/group/peer_group.h"
 
 namespace headgate {
 namespace {

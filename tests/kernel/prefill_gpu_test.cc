@@ -4,10 +4,10 @@
 
 #include "kvstore/kv_layout.h"
 #include "tests/kernel/cuda_rig.h"
-#include "worker/cuda/attention.h"
-#include "worker/cuda/cuda_status.h"
-#include "worker/cuda/device_page_store.h"
-#include "worker/cuda/prefill_attention.h"
+#include "worker/cuda/attention/attention.h"
+#include "worker/cuda/attention/prefill_attention.h"
+#include "worker/cuda/device/cuda_status.h"
+#include "worker/cuda/pages/device_page_store.h"
 
 namespace headgate {
 namespace {

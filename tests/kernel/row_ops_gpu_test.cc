@@ -4,9 +4,9 @@
 #include "worker/cpu/cpu_backend.h"
 #include "worker/cpu/kernel_table.h"
 #include "worker/cpu/rope_table.h"
-#include "worker/cuda/cuda_status.h"
-#include "worker/cuda/device_buffer.h"
-#include "worker/cuda/row_ops.h"
+#include "worker/cuda/device/cuda_status.h"
+#include "worker/cuda/device/device_buffer.h"
+#include "worker/cuda/rows/row_ops.h"
 
 namespace headgate {
 namespace {

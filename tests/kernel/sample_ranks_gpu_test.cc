@@ -11,8 +11,8 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "worker/cuda/bench/forked_ranks.h"
-#include "worker/cuda/cuda_status.h"
-#include "worker/cuda/device_sampler.h"
+#include "worker/cuda/device/cuda_status.h"
+#include "worker/cuda/sampling/device_sampler.h"
 #include "worker/sampling/host_sampler.h"
 
 namespace headgate {

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "tests/kernel/cuda_rig.h"
-#include "worker/cuda/cuda_status.h"
-#include "worker/cuda/device_sampler.h"
+#include "worker/cuda/device/cuda_status.h"
+#include "worker/cuda/sampling/device_sampler.h"
 #include "worker/sampling/host_sampler.h"
 
 namespace headgate {

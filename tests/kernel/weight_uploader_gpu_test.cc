@@ -5,9 +5,9 @@
 #include <cstring>
 
 #include "tests/kernel/cuda_rig.h"
-#include "worker/cuda/cuda_status.h"
-#include "worker/cuda/device_buffer.h"
-#include "worker/cuda/weight_uploader.h"
+#include "worker/cuda/device/cuda_status.h"
+#include "worker/cuda/device/device_buffer.h"
+#include "worker/cuda/weights/weight_uploader.h"
 
 namespace headgate {
 namespace {

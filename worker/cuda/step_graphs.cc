@@ -3,7 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include "base/status_macros.h"
-#include "worker/cuda/cuda_status.h"
+#include "worker/cuda/device/cuda_status.h"
 
 namespace headgate {
 

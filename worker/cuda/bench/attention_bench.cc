@@ -10,10 +10,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "worker/cuda/attention/decode_attention.h"
 #include "worker/cuda/bench/page_read.h"
-#include "worker/cuda/cuda_status.h"
-#include "worker/cuda/decode_attention.h"
-#include "worker/cuda/device_page_store.h"
+#include "worker/cuda/device/cuda_status.h"
+#include "worker/cuda/pages/device_page_store.h"
 
 namespace headgate {
 namespace {

@@ -4,8 +4,8 @@
 #include "base/status_macros.h"
 #include "worker/cuda/bench/copy_bench.h"
 #include "worker/cuda/bench/graph_timer.h"
-#include "worker/cuda/cuda_status.h"
-#include "worker/cuda/device_buffer.h"
+#include "worker/cuda/device/cuda_status.h"
+#include "worker/cuda/device/device_buffer.h"
 
 namespace headgate {
 namespace {

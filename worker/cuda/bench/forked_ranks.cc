@@ -19,7 +19,7 @@
 #include "absl/time/clock.h"
 #include "base/status_macros.h"
 #include "worker/collective/gloo.h"
-#include "worker/cuda/cuda_status.h"
+#include "worker/cuda/device/cuda_status.h"
 
 namespace headgate {
 namespace {

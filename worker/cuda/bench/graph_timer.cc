@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/status_macros.h"
-#include "worker/cuda/cuda_status.h"
+#include "worker/cuda/device/cuda_status.h"
 
 namespace headgate {
 namespace {

@@ -10,15 +10,15 @@
 #include <vector>
 
 #include "base/status_macros.h"
+#include "worker/cuda/attention/decode_attention.h"
 #include "worker/cuda/bench/copy_bench.h"
 #include "worker/cuda/bench/graph_timer.h"
 #include "worker/cuda/bench/page_read.h"
-#include "worker/cuda/cuda_status.h"
-#include "worker/cuda/decode_attention.h"
-#include "worker/cuda/device_buffer.h"
-#include "worker/cuda/device_page_store.h"
-#include "worker/cuda/matmul.h"
-#include "worker/cuda/row_ops.h"
+#include "worker/cuda/device/cuda_status.h"
+#include "worker/cuda/device/device_buffer.h"
+#include "worker/cuda/matmul/matmul.h"
+#include "worker/cuda/pages/device_page_store.h"
+#include "worker/cuda/rows/row_ops.h"
 
 namespace headgate {
 namespace {

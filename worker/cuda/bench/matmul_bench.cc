@@ -7,7 +7,7 @@
 #include "base/status_macros.h"
 #include "worker/cuda/bench/copy_bench.h"
 #include "worker/cuda/bench/graph_timer.h"
-#include "worker/cuda/cuda_status.h"
+#include "worker/cuda/device/cuda_status.h"
 
 namespace headgate {
 namespace {

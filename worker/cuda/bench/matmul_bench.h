@@ -5,8 +5,8 @@
 #include <memory>
 
 #include "absl/status/statusor.h"
-#include "worker/cuda/device_buffer.h"
-#include "worker/cuda/matmul.h"
+#include "worker/cuda/device/device_buffer.h"
+#include "worker/cuda/matmul/matmul.h"
 
 namespace headgate {
 

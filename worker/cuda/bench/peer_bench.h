@@ -9,9 +9,9 @@
 
 #include "absl/status/statusor.h"
 #include "worker/collective/collective.h"
-#include "worker/cuda/device_buffer.h"
-#include "worker/cuda/nccl_group.h"
-#include "worker/cuda/peer_group.h"
+#include "worker/cuda/device/device_buffer.h"
+#include "worker/cuda/group/nccl_group.h"
+#include "worker/cuda/group/peer_group.h"
 
 namespace headgate {
 

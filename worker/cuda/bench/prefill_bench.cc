@@ -9,10 +9,10 @@
 
 #include "base/status_macros.h"
 #include "kvstore/kv_layout.h"
-#include "worker/cuda/attention.h"
-#include "worker/cuda/cuda_status.h"
-#include "worker/cuda/device_page_store.h"
-#include "worker/cuda/prefill_attention.h"
+#include "worker/cuda/attention/attention.h"
+#include "worker/cuda/attention/prefill_attention.h"
+#include "worker/cuda/device/cuda_status.h"
+#include "worker/cuda/pages/device_page_store.h"
 
 namespace headgate {
 namespace {

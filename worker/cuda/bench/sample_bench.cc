@@ -8,9 +8,9 @@
 
 #include "base/status_macros.h"
 #include "worker/cuda/bench/graph_timer.h"
-#include "worker/cuda/cuda_status.h"
-#include "worker/cuda/device_buffer.h"
-#include "worker/cuda/sample.h"
+#include "worker/cuda/device/cuda_status.h"
+#include "worker/cuda/device/device_buffer.h"
+#include "worker/cuda/sampling/sample.h"
 #include "worker/sampling/penalties.h"
 
 namespace headgate {

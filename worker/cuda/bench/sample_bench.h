@@ -1,4 +1,5 @@
-// Time of choosing tokens from logits in device memory: one launch of worker/cuda/sample.h.
+// Time of choosing tokens from logits in device memory: one launch of
+// worker/cuda/sampling/sample.h.
 #pragma once
 
 #include <cstdint>

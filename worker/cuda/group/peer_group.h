@@ -1,0 +1,94 @@
+// Sums over ranks by direct stores into the peers' memory (NVLink, or PCIe where the GPUs can do
+// that), beside NcclGroup. One step thread per rank; all ranks make the same calls. Calls may be
+// captured in a CUDA graph and replayed. `headgate bench allreduce`, two H200, 18 NVLinks, bf16,
+// 128 calls in a graph, median microseconds:
+//   KB                       8     64    512   2,048   8,192   32,768
+//   SumAddRmsNorm          2.7    3.1    4.7     9.0    27.8      113
+//   SumAdd                 2.0    2.2    3.6     8.0    28.3      115
+//   NCCL's all-reduce      6.5    6.9    9.8    26.7    44.8      137
+//   the same and a norm    8.5    8.8   11.8    29.8    59.2      189
+//
+// A peer that dies: a kernel waits `timeout` for it, then writes its rank into host memory and goes
+// on with NaN; kernels after it do not wait any more, so that the step ends and the host is woken.
+// Check then says UNAVAILABLE for good. REQUIRES: the host calls it before it uses what a step
+// computed; on an error the worker logs the status and ends, as after any error of a Collective.
+// That is the last resort: a supervisor that sees the peer's process end, or whose watchdog finds a
+// step too old (10 s unless told otherwise), kills the group before.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "worker/collective/collective.h"
+#include "worker/cuda/device/device_buffer.h"
+#include "worker/cuda/group/peer_sum.h"
+#include "worker/tensor.h"
+
+namespace headgate {
+
+struct PeerGroupOptions {
+  // Device memory for what arrives. A sum for which a rank sends more than half of it is made in
+  // several kernels, of some rows each.
+  int64_t inbox_bytes = int64_t{16} << 20;
+  // What a rank of three or more may send for one sum, to all peers together. Here a value crosses
+  // a link once per peer, with NCCL about twice: larger sums are NCCL's. Two ranks sum any size
+  // here.
+  int64_t sent_bytes_max = int64_t{4} << 20;
+  absl::Duration timeout = absl::Seconds(30);  // for a peer to come to the same call
+};
+
+class PeerGroup {
+ public:
+  // Maps the peers' memory; the addresses travel over `peers`. UNIMPLEMENTED, on every rank, when
+  // ranks are threads, on several machines, more than 8, or some pair of GPUs has no peer access:
+  // sums are NCCL's then. Otherwise the errors of `peers`. Uses the GPU that is current.
+  // `inbox` is device memory where the peers' values arrive, made here when it is too small. It
+  // must live as long as the process uses the GPU: a peer may still write there what it had queued
+  // when this group ended. One inbox serves one group after the other.
+  static absl::StatusOr<std::unique_ptr<PeerGroup>> Meet(Collective& peers, cudaStream_t stream,
+                                                         CudaBuffer& inbox,
+                                                         const PeerGroupOptions& options = {});
+  // Waits for the stream.
+  ~PeerGroup();
+  PeerGroup(const PeerGroup&) = delete;
+  PeerGroup& operator=(const PeerGroup&) = delete;
+
+  // Whether the calls below can sum `delta`; the same answer on every rank.
+  bool Takes(Tensor delta) const;
+  // residual += sum of delta over the ranks, added up in fp32 in the order of ranks: the same bits
+  // on every rank. out = RmsNorm(residual) * weight. Asynchronous. REQUIRES: Takes(delta).
+  // Errors: as Check.                       residual fp32, delta and out bf16, all [rows, cols]
+  absl::Status SumAddRmsNorm(Tensor residual, Tensor delta, std::span<const float> weight,
+                             float eps, Tensor out);
+  // The same without a norm.
+  absl::Status SumAdd(Tensor residual, Tensor delta);
+  // UNAVAILABLE when a peer did not come, as far as kernels have said so until now.
+  absl::Status Check() const;
+  // Kernels that wait for a peer end at once, their sums are NaN: the group is over.
+  void StopWaiting();
+
+ private:
+  PeerGroup(cudaStream_t stream, CudaBuffer& inbox, const PeerGroupOptions& options)
+      : stream_(stream), options_(options), inbox_(inbox) {}
+  absl::Status Allocate(int rank, int ranks);
+  absl::Status Empty();
+  // Calls sum(first row, rows) for the slices that the inbox holds, in order.
+  void InSlices(Tensor delta, absl::FunctionRef<void(int64_t, int64_t)> sum) const;
+  absl::Status Map(int peer, const cudaIpcMemHandle_t& inbox);
+
+  const cudaStream_t stream_;
+  const PeerGroupOptions options_;
+  CudaBuffer& inbox_;
+  CudaBuffer turns_;
+  CudaBuffer lost_;
+  PeerView view_;
+};
+
+}  // namespace headgate

@@ -1,0 +1,33 @@
+// Decides who computes a matrix product and what belongs to it: the kernel for a handful of rows in
+// one go, or cuBLASLt with the row operations before and after it. One thread.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "worker/cuda/matmul/lt_matmul.h"
+#include "worker/cuda/matmul/matmul_call.h"
+#include "worker/cuda/matmul/small_matmul.h"
+
+namespace headgate {
+
+class MatrixProducts {
+ public:
+  // For the current device. UNAVAILABLE without cuBLASLt.
+  static absl::StatusOr<std::unique_ptr<MatrixProducts>> Create();
+
+  // Asynchronous. An error ends the process (cuda_status.h).
+  void Run(const MatMulCall& call, cudaStream_t stream);
+
+ private:
+  void RunInParts(MatMulCall call, cudaStream_t stream);
+
+  explicit MatrixProducts(std::unique_ptr<LtMatMul> large) : large_(std::move(large)) {}
+
+  const SmallMatMul small_;
+  const std::unique_ptr<LtMatMul> large_;
+};
+
+}  // namespace headgate
