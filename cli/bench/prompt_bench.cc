@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "base/status_macros.h"
 #include "cli/role_flags.h"
@@ -110,13 +109,7 @@ absl::StatusOr<nlohmann::json> Measure(PromptBench& bench, int64_t tokens, int64
 }  // namespace
 
 void AddPromptBenchOptions(CLI::App& command, PromptBenchOptions& options) {
-  command.add_option("--shape", options.shape, absl::StrJoin(ShapeNames(), ", "))
-      ->capture_default_str();
-  command.add_option("--device", options.device, "cpu, cuda or cuda:<number>")
-      ->capture_default_str();
-  command.add_option("--policy", options.policy, "DuoAttention pattern folder");
-  command.add_option("--sparsity", options.sparsity, "with --policy: share of streaming heads")
-      ->check(CLI::Range(0.0, 1.0));
+  AddShapeFlags(command, options);
   command.add_option("--tokens", options.tokens, "lengths of the prompt, several may be given")
       ->delimiter(',')
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))

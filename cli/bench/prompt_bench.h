@@ -5,18 +5,14 @@
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <ostream>
-#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "cli/bench/shape_flags.h"
 
 namespace headgate {
 
-struct PromptBenchOptions {
-  std::string shape = "llama3-8b";
-  std::string device = "cuda";
-  std::string policy;      // DuoAttention pattern folder; empty = full attention
-  double sparsity = -1.0;  // share of streaming heads; negative = the folder's threshold
+struct PromptBenchOptions : ShapeFlags {
   std::vector<int64_t> tokens = {8192, 32768, 131072};
   int64_t chunk = 0;  // tokens of a step; 0 = what `serve` takes on the device
   int64_t runs = 3;   // measured of each, after one that warms up

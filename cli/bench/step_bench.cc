@@ -7,7 +7,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "base/status_macros.h"
 #include "kvstore/head_placement.h"
@@ -223,13 +222,7 @@ void PrintStep(const nlohmann::json& row, std::ostream& out) {
 }  // namespace
 
 void AddStepBenchOptions(CLI::App& command, StepBenchOptions& options) {
-  command.add_option("--shape", options.shape, absl::StrJoin(ShapeNames(), ", "))
-      ->capture_default_str();
-  command.add_option("--device", options.device, "cpu, cuda or cuda:<number>")
-      ->capture_default_str();
-  command.add_option("--policy", options.policy, "DuoAttention pattern folder");
-  command.add_option("--sparsity", options.sparsity, "with --policy: share of streaming heads")
-      ->check(CLI::Range(0.0, 1.0));
+  AddShapeFlags(command, options);
   command.add_option("--batch", options.batches, "sequences, several may be given")
       ->delimiter(',')
       ->check(CLI::Range(int64_t{1}, int64_t{4096}))

@@ -5,18 +5,14 @@
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <ostream>
-#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "cli/bench/shape_flags.h"
 
 namespace headgate {
 
-struct StepBenchOptions {
-  std::string shape = "llama3-8b";
-  std::string device = "cuda";
-  std::string policy;      // DuoAttention pattern folder; empty = full attention
-  double sparsity = -1.0;  // share of streaming heads; negative = the folder's threshold
+struct StepBenchOptions : ShapeFlags {
   std::vector<int64_t> batches = {1, 16, 64};
   std::vector<int64_t> contexts = {1024, 4096};
   int64_t steps = 20;  // measured of each, after a warm-up
