@@ -93,11 +93,12 @@ struct PageStats {
 };
 
 struct StepTimes {
-  absl::Duration total;  // whole step on this rank
+  absl::Duration total;  // on this rank, from when it was submitted or the step before ended
   absl::Duration attention;
-  absl::Duration dense;       // matrix products
-  absl::Duration collective;  // waiting for other ranks included
-  absl::Duration sample;
+  absl::Duration dense;  // matrix products; those of the MLP with their gate
+  absl::Duration
+      collective;         // sums over ranks with what follows them (residual, norm), and waiting
+  absl::Duration sample;  // gathering logits included
 
   bool operator==(const StepTimes&) const = default;
 };

@@ -194,6 +194,7 @@ absl::StatusOr<std::unique_ptr<PageStore>> CudaBackend::CreatePages(const KvLayo
                                                                     int64_t positions_max) {
   uploader_.reset();  // weights are loaded
   attention_.reset();
+  store_ = nullptr;
   ASSIGN_OR_RETURN(std::unique_ptr<DevicePageStore> store,
                    DevicePageStore::Create(layout, pages, positions_max, uploads_, stream_));
   ASSIGN_OR_RETURN(attention_, PagedAttention::Create(*store, stream_));

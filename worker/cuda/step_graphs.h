@@ -34,7 +34,7 @@ class StepGraphs {
   void Clear();
 
  private:
-  // Rarely used numbers of rows give way; a graph of 32 layers takes some 100 KB.
+  // Rarely used numbers of rows give way.
   static constexpr size_t kGraphsMax = 128;
 
   struct Entry {
