@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status_macros.h"
+#include "worker/cuda/attention/layer_call.h"
 #include "worker/cuda/attention/prefill_attention.h"
 #include "worker/cuda/device/cuda_status.h"
 #include "worker/cuda/rows/row_ops.h"
@@ -53,15 +54,8 @@ AttentionCall PagedAttention::CallOf(int64_t layer, Tensor qkv, int64_t heads, T
         out.cols == heads * layout.head_dim && qkv.rows == step_.rows &&
         qkv.dtype == DType::kBF16 && out.dtype == DType::kBF16)
       << "attention shapes, layer " << layer;
-  AttentionCall call;
-  call.step = step_;
-  call.tables = store_.tables();
-  call.pages = pages_.data();
-  call.page_bytes = layout.page_bytes();
-  call.row_begin = static_cast<int32_t>(layout.row_index(layer, 0));
-  call.kv_heads = static_cast<int32_t>(kv_heads);
-  call.heads = static_cast<int32_t>(heads);
-  call.head_dim = static_cast<int32_t>(layout.head_dim);
+  AttentionCall call =
+      LayerCall(layout, store_.tables(), pages_.data(), step_, layer, heads / kv_heads);
   call.qkv = static_cast<const __nv_bfloat16*>(qkv.data);
   call.out = static_cast<__nv_bfloat16*>(out.data);
   return call;

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "worker/cuda/attention/decode_attention.h"
+#include "worker/cuda/attention/layer_call.h"
 #include "worker/cuda/bench/page_read.h"
 #include "worker/cuda/device/cuda_status.h"
 #include "worker/cuda/pages/device_page_store.h"
@@ -192,15 +193,8 @@ class AttentionBench {
   }
 
   AttentionCall CallOf(int64_t layer) const {
-    AttentionCall call;
-    call.step = step_;
-    call.tables = store_->tables();
-    call.pages = pages_.data();
-    call.page_bytes = layout_.page_bytes();
-    call.row_begin = static_cast<int32_t>(layout_.row_index(layer, 0));
-    call.kv_heads = static_cast<int32_t>(options_.kv_heads);
-    call.heads = static_cast<int32_t>(options_.heads);
-    call.head_dim = static_cast<int32_t>(options_.head_dim);
+    AttentionCall call = LayerCall(layout_, store_->tables(), pages_.data(), step_, layer,
+                                   options_.heads / options_.kv_heads);
     call.qkv = qkv_.as<const __nv_bfloat16>();
     call.out = out_.as<__nv_bfloat16>();
     return call;

@@ -11,6 +11,7 @@
 
 #include "base/status_macros.h"
 #include "worker/cuda/attention/decode_attention.h"
+#include "worker/cuda/attention/layer_call.h"
 #include "worker/cuda/bench/copy_bench.h"
 #include "worker/cuda/bench/graph_timer.h"
 #include "worker/cuda/bench/page_read.h"
@@ -154,15 +155,8 @@ class Bench final : public LayerBench {
   }
 
   AttentionCall AttentionOf(int64_t layer, const LayerWays& ways) const {
-    AttentionCall call;
-    call.step = step_;
-    call.tables = store_->tables();
-    call.pages = pages_.data();
-    call.page_bytes = layout_.page_bytes();
-    call.row_begin = static_cast<int32_t>(layout_.row_index(layer, 0));
-    call.kv_heads = kKvHeads;
-    call.heads = kHeads;
-    call.head_dim = kHeadDim;
+    AttentionCall call =
+        LayerCall(layout_, store_->tables(), pages_.data(), step_, layer, kHeads / kKvHeads);
     call.qkv = qkv_.as<const bf16>();
     call.out = attended_.as<bf16>();
     if (ways.rotate_in_attention) call.inv_freq = inv_freq_.as<const float>();
