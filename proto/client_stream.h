@@ -39,7 +39,10 @@ class ClientStream final : private grpc::ClientBidiReactor<Out, In> {
   static std::shared_ptr<ClientStream> Start(size_t queue_limit, Listener listener,
                                              const Open& open) {
     std::shared_ptr<ClientStream> stream(new ClientStream(queue_limit, std::move(listener)));
-    stream->self_ = stream;
+    {
+      std::lock_guard lock(stream->mutex_);
+      stream->self_ = stream;
+    }
     open(&*stream->context_, stream.get());
     stream->AddHold();
     stream->StartRead(&stream->incoming_);
@@ -82,16 +85,15 @@ class ClientStream final : private grpc::ClientBidiReactor<Out, In> {
   }
 
   void OnReadDone(bool ok) override {
-    if (ok) {
-      listener_.on_message(incoming_);
-      this->StartRead(&incoming_);
-      return;
-    }
     bool last = false;
     {
       std::lock_guard lock(mutex_);
-      ended_ = true;
-      last = !writing_;
+      ended_ = !ok;
+      last = ended_ && !writing_;
+    }
+    if (ok) {
+      listener_.on_message(incoming_);
+      this->StartRead(&incoming_);
     }
     if (last) this->RemoveHold();
   }
@@ -115,20 +117,21 @@ class ClientStream final : private grpc::ClientBidiReactor<Out, In> {
   }
 
   void OnDone(const grpc::Status& status) override {
+    std::shared_ptr<ClientStream> self;  // may be the last owner
     {
       std::lock_guard lock(mutex_);
+      self = std::move(self_);
       context_.reset();  // lets go of the channel
     }
     listener_.on_end(FromGrpc(status));
-    const std::shared_ptr<ClientStream> self = std::move(self_);  // may be the last owner
   }
 
   const size_t queue_limit_;
   const Listener listener_;
-  std::shared_ptr<ClientStream> self_;
   In incoming_;
 
-  mutable std::mutex mutex_;
+  mutable std::mutex mutex_;  // every callback of gRPC takes it first
+  std::shared_ptr<ClientStream> self_;
   std::optional<grpc::ClientContext> context_;  // until the call is over
   std::deque<Out> queue_;
   Out outgoing_;

@@ -19,7 +19,10 @@ GenerateStream::Reactor* GenerateStream::Accept(grpc::CallbackServerContext* con
                                                 const grpc::ByteBuffer* request,
                                                 CallContext& server) {
   std::shared_ptr<GenerateStream> stream(new GenerateStream(context, server));
-  stream->self_ = stream;
+  {
+    std::lock_guard lock(stream->mutex_);
+    stream->self_ = stream;
+  }
   stream->Begin(*request);
   return stream.get();
 }
@@ -264,10 +267,11 @@ bool GenerateStream::CheckProgress(absl::Time now) {
 }
 
 void GenerateStream::OnDone() {
-  const std::shared_ptr<GenerateStream> self = std::move(self_);
+  std::shared_ptr<GenerateStream> self;
   absl::Status status = absl::OkStatus();
   {
     std::lock_guard lock(mutex_);
+    self = std::move(self_);
     if (end_.has_value()) status = end_->status;
   }
   server_.counters.Ended(status, absl::Now() - started_at_);

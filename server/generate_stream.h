@@ -61,12 +61,12 @@ class GenerateStream final : private grpc::ServerWriteReactor<grpc::ByteBuffer>,
   grpc::CallbackServerContext* const context_;  // valid until Finish was called
   CallContext& server_;
   const absl::Time started_at_;
-  std::shared_ptr<GenerateStream> self_;
   v1::GenerateRequest request_;  // written before the first event can come
   std::vector<TokenId> stop_tokens_;
   RequestId id_ = 0;
 
-  std::mutex mutex_;
+  std::mutex mutex_;  // every callback of gRPC takes it first
+  std::shared_ptr<GenerateStream> self_;
   std::optional<IncrementalDetokenizer> detokenizer_;  // nullopt: answers have no text
   std::optional<StopMatcher> stops_;
   v1::GenerateResponse pending_;

@@ -21,7 +21,10 @@ UnaryCall::UnaryCall(grpc::CallbackServerContext* context, grpc::ByteBuffer* res
 
 grpc::ServerUnaryReactor* UnaryCall::Begin(std::shared_ptr<UnaryCall> call,
                                            const grpc::ByteBuffer& request) {
-  call->self_ = call;
+  {
+    std::lock_guard lock(call->mutex_);
+    call->self_ = call;
+  }
   call->server_.counters.Started();
   call->Check(request);
   return call.get();
@@ -69,10 +72,11 @@ void UnaryCall::OnCancel() {
 }
 
 void UnaryCall::OnDone() {
-  const std::shared_ptr<UnaryCall> self = std::move(self_);
+  std::shared_ptr<UnaryCall> self;
   absl::Status status;
   {
     std::lock_guard lock(mutex_);
+    self = std::move(self_);
     status = status_;
   }
   server_.counters.Ended(status, absl::Now() - started_at_);

@@ -52,9 +52,9 @@ class UnaryCall : protected grpc::ServerUnaryReactor,
   CallContext& server_;
   const absl::Time started_at_;
   const absl::Time deadline_;
-  std::shared_ptr<UnaryCall> self_;
 
-  mutable std::mutex mutex_;
+  mutable std::mutex mutex_;  // every callback of gRPC takes it first
+  std::shared_ptr<UnaryCall> self_;
   bool ended_ = false;
   absl::Status status_;
 };

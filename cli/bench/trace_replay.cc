@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <mutex>
 #include <random>
 
 #include "absl/strings/str_cat.h"
@@ -47,7 +48,7 @@ absl::StatusOr<int64_t> AskVocabulary(v1::Inference::Stub& stub, const std::stri
   return models.models(0).vocab_size();
 }
 
-// One stream. gRPC's threads call it, one at a time; the counter hands its times over.
+// One stream. gRPC's threads call it, one at a time.
 class Stream final : private grpc::ClientReadReactor<v1::GenerateResponse> {
  public:
   Stream(v1::GenerateRequest request, absl::BlockingCounter& running)
@@ -56,18 +57,25 @@ class Stream final : private grpc::ClientReadReactor<v1::GenerateResponse> {
   }
 
   void Start(v1::Inference::Stub& stub, absl::Duration timeout, absl::Time replay_start) {
-    start_ = last_ = absl::Now();
-    times_.start = start_ - replay_start;
+    {
+      std::lock_guard lock(mutex_);
+      start_ = last_ = absl::Now();
+      times_.start = start_ - replay_start;
+    }
     context_.set_deadline(absl::ToChronoTime(start_ + timeout));
     stub.async()->Generate(&context_, &request_, this);
     StartRead(&response_);
     StartCall();
   }
 
-  RequestTimes Take() { return std::move(times_); }
+  RequestTimes Take() {
+    std::lock_guard lock(mutex_);
+    return std::move(times_);
+  }
 
  private:
   void OnReadDone(bool ok) override {
+    std::lock_guard lock(mutex_);
     if (!ok) return;
     if (response_.tokens_size() > 0) CountTokens(response_.tokens_size(), absl::Now());
     StartRead(&response_);
@@ -86,8 +94,11 @@ class Stream final : private grpc::ClientReadReactor<v1::GenerateResponse> {
   }
 
   void OnDone(const grpc::Status& status) override {
-    times_.end = absl::Now() - start_;
-    times_.status = FromGrpc(status);
+    {
+      std::lock_guard lock(mutex_);
+      times_.end = absl::Now() - start_;
+      times_.status = FromGrpc(status);
+    }
     running_.DecrementCount();
   }
 
@@ -95,6 +106,8 @@ class Stream final : private grpc::ClientReadReactor<v1::GenerateResponse> {
   const v1::GenerateRequest request_;
   v1::GenerateResponse response_;
   absl::BlockingCounter& running_;
+
+  std::mutex mutex_;  // every callback of gRPC takes it first
   RequestTimes times_;
   absl::Time start_;
   absl::Time last_;  // message with tokens

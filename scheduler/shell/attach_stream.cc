@@ -14,6 +14,7 @@ AttachStream::Reactor* AttachStream::Accept(grpc::CallbackServerContext* context
                                             std::shared_ptr<const int> slot) {
   std::shared_ptr<AttachStream> stream(
       new AttachStream(context, std::move(inbox), model, limits, std::move(slot)));
+  std::lock_guard lock(stream->mutex_);
   stream->self_ = stream;
   stream->StartRead(&stream->incoming_);
   return stream.get();
@@ -46,8 +47,7 @@ void AttachStream::Append(const TokenEvent& event) {
   std::lock_guard lock(mutex_);
   if (finish_wanted_) return;
   if (unsent_.events_size() >= limits_.unsent_limit) {
-    dropped_ = true;
-    FinishLocked(absl::ResourceExhaustedError("scheduler: this server does not read its events"));
+    DropLocked(absl::ResourceExhaustedError("scheduler: this server does not read its events"));
     context_->TryCancel();
     return;
   }
@@ -69,8 +69,7 @@ void AttachStream::Consumed() {
 
 void AttachStream::Drop(const absl::Status& why) {
   std::lock_guard lock(mutex_);
-  dropped_ = true;
-  FinishLocked(why);
+  DropLocked(why);
 }
 
 bool AttachStream::dropped() const {
@@ -85,16 +84,9 @@ QueueStats AttachStream::Unsent() const {
 }
 
 void AttachStream::OnReadDone(bool ok) {
-  if (!ok) {
-    std::lock_guard lock(mutex_);
-    FinishLocked(absl::OkStatus());
-    return;
-  }
-  if (const absl::Status status = Handle(incoming_); !status.ok()) {
-    Drop(status);
-    return;
-  }
   std::lock_guard lock(mutex_);
+  if (!ok) return FinishLocked(absl::OkStatus());
+  if (const absl::Status status = HandleLocked(incoming_); !status.ok()) return DropLocked(status);
   if (finish_wanted_) return;
   if (unread_ < limits_.unread_limit) {
     StartRead(&incoming_);
@@ -103,15 +95,12 @@ void AttachStream::OnReadDone(bool ok) {
   }
 }
 
-absl::Status AttachStream::Push(ShellEvent event) {
-  {
-    std::lock_guard lock(mutex_);
-    ++unread_;
-  }
+absl::Status AttachStream::PushLocked(ShellEvent event) {
+  ++unread_;
   return inbox_->TryPush(std::move(event));
 }
 
-absl::Status AttachStream::Handle(const internal::ServerMessage& message) {
+absl::Status AttachStream::HandleLocked(const internal::ServerMessage& message) {
   using Kind = internal::ServerMessage::KindCase;
   if (!greeted_) {
     if (message.kind_case() != Kind::kHello) {
@@ -123,14 +112,14 @@ absl::Status AttachStream::Handle(const internal::ServerMessage& message) {
           "scheduler: this server was started for another model; start both with the same one");
     }
     greeted_ = true;
-    return Push(ServerAttached{self_});
+    return PushLocked(ServerAttached{self_});
   }
   if (message.kind_case() == Kind::kRequest) {
     ASSIGN_OR_RETURN(Request request, FromWire(message.request(), absl::Now()));
-    return Push(RequestArrived{self_, std::move(request)});
+    return PushLocked(RequestArrived{self_, std::move(request)});
   }
   if (message.kind_case() == Kind::kCancel) {
-    return Push(RequestDropped{self_, message.cancel().id()});
+    return PushLocked(RequestDropped{self_, message.cancel().id()});
   }
   return absl::InvalidArgumentError("scheduler: message must be a request or a cancel");
 }
@@ -178,6 +167,11 @@ void AttachStream::WriteLocked() {
   }
   writing_ = true;
   StartWrite(&outgoing_);
+}
+
+void AttachStream::DropLocked(const absl::Status& why) {
+  dropped_ = true;
+  FinishLocked(why);
 }
 
 void AttachStream::FinishLocked(const absl::Status& status) {

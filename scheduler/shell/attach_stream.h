@@ -61,9 +61,10 @@ class AttachStream final
   void OnCancel() override;
   void OnDone() override;
 
-  absl::Status Handle(const internal::ServerMessage& message);
-  absl::Status Push(ShellEvent event);
+  absl::Status HandleLocked(const internal::ServerMessage& message);
+  absl::Status PushLocked(ShellEvent event);
   void WriteLocked();
+  void DropLocked(const absl::Status& why);
   void FinishLocked(const absl::Status& status);
 
   grpc::CallbackServerContext* const context_;
@@ -71,11 +72,11 @@ class AttachStream final
   const std::string model_;
   const AttachLimits limits_;
   const std::shared_ptr<const int> slot_;
-  std::shared_ptr<AttachStream> self_;
-  internal::ServerMessage incoming_;  // gRPC's threads only
-  bool greeted_ = false;              // gRPC's threads only
 
-  mutable std::mutex mutex_;
+  mutable std::mutex mutex_;  // every callback of gRPC takes it first
+  std::shared_ptr<AttachStream> self_;
+  internal::ServerMessage incoming_;
+  bool greeted_ = false;
   internal::SchedulerMessage outgoing_;
   internal::TokenBatch unsent_;
   internal::Welcome welcome_;

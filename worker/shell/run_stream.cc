@@ -31,6 +31,7 @@ absl::Status CheckInit(const internal::Init& init) {
 RunStream::Reactor* RunStream::Accept(grpc::CallbackServerContext*,
                                       std::shared_ptr<StepInbox> inbox) {
   std::shared_ptr<RunStream> stream(new RunStream(std::move(inbox)));
+  std::lock_guard lock(stream->mutex_);
   stream->self_ = stream;
   stream->StartRead(&stream->incoming_);
   return stream.get();
@@ -76,9 +77,11 @@ bool RunStream::closed() const {
 }
 
 void RunStream::OnReadDone(bool ok) {
-  if (!ok) return End(absl::OkStatus());
-  if (const absl::Status status = Handle(incoming_); !status.ok()) return End(status);
   std::lock_guard lock(mutex_);
+  if (!ok) return FinishLocked(absl::OkStatus());
+  if (const absl::Status status = HandleLocked(incoming_); !status.ok()) {
+    return FinishLocked(status);
+  }
   if (finish_wanted_) return;
   if (unanswered_ < kUnansweredMax) {
     StartRead(&incoming_);
@@ -87,7 +90,7 @@ void RunStream::OnReadDone(bool ok) {
   }
 }
 
-absl::Status RunStream::Handle(const internal::WorkerCommand& command) {
+absl::Status RunStream::HandleLocked(const internal::WorkerCommand& command) {
   using Kind = internal::WorkerCommand::KindCase;
   if (epoch_ == 0) {
     if (command.kind_case() != Kind::kInit) {
@@ -103,10 +106,7 @@ absl::Status RunStream::Handle(const internal::WorkerCommand& command) {
     return absl::InvalidArgumentError("worker: only plans may follow Init");
   }
   ASSIGN_OR_RETURN(StepPlan plan, FromWire(command.plan()));
-  {
-    std::lock_guard lock(mutex_);
-    ++unanswered_;
-  }
+  ++unanswered_;
   return inbox_->TryPush(PlanArrived{self_, std::move(plan)});
 }
 

@@ -46,18 +46,18 @@ class RunStream final
   void OnCancel() override;
   void OnDone() override;
 
-  absl::Status Handle(const internal::WorkerCommand& command);
+  absl::Status HandleLocked(const internal::WorkerCommand& command);
   void Send(internal::WorkerReply reply);
   void ReadOnLocked();
   void WriteLocked();
   void FinishLocked(const absl::Status& status);
 
   const std::shared_ptr<StepInbox> inbox_;
-  std::shared_ptr<RunStream> self_;
-  internal::WorkerCommand incoming_;  // gRPC's threads only
-  Epoch epoch_ = 0;                   // gRPC's threads only; 0 before Init
 
-  mutable std::mutex mutex_;
+  mutable std::mutex mutex_;  // every callback of gRPC takes it first
+  std::shared_ptr<RunStream> self_;
+  internal::WorkerCommand incoming_;
+  Epoch epoch_ = 0;  // 0 before Init
   std::deque<internal::WorkerReply> unsent_;
   internal::WorkerReply outgoing_;
   int unanswered_ = 0;  // plans whose result is not written yet
