@@ -135,6 +135,7 @@ absl::Status Worker::MakePages(const KvLayout& layout, const SamplerShape& sampl
     store_.reset();
     ASSIGN_OR_RETURN(store_, backend_->CreatePages(layout, pages, positions_max_));
     ASSIGN_OR_RETURN(sampler_, backend_->CreateSampler(sampler));
+    if (options_.around_sampler) sampler_ = options_.around_sampler(std::move(sampler_));
     return WarmUp(progress);
   };
   ASSIGN_OR_RETURN(pages_total_, FitPages(wanted, static_cast<uint32_t>(layout.rows.size()), make));
