@@ -40,7 +40,7 @@ class CpuBackend final : public Backend {
 
   absl::Status Connect(Collective* peers) override;
 
-  void BeginStep(const Batch& batch) override;
+  int64_t BeginStep(const Batch& batch, int64_t rows_max) override;
   absl::Status Run(absl::FunctionRef<absl::Status()> operations) override;
   void Embed(const PackedMatrix& table, Tensor out) override;
   void RmsNorm(Tensor x, std::span<const float> weight, float eps, Tensor out) override;
@@ -160,7 +160,10 @@ absl::Status CpuBackend::SumOverRanks(Tensor values) {
 
 absl::Status CpuBackend::Run(absl::FunctionRef<absl::Status()> operations) { return operations(); }
 
-void CpuBackend::BeginStep(const Batch& batch) { batch_ = &batch; }
+int64_t CpuBackend::BeginStep(const Batch& batch, int64_t) {
+  batch_ = &batch;
+  return batch.rows();
+}
 
 void CpuBackend::ForRows(int64_t rows, int64_t cols, absl::FunctionRef<void(int64_t)> body) {
   constexpr int64_t kItemValues = 8192;  // worth waking a thread for

@@ -79,9 +79,9 @@ absl::Status Transformer::Allocate(int64_t step_tokens_max) {
 }
 
 absl::Status Transformer::Forward(const Batch& batch) {
-  const int64_t rows = batch.rows();
-  CHECK(1 <= rows && rows <= residual_.rows) << "a batch of " << rows << " rows";
-  backend_.BeginStep(batch);
+  CHECK(1 <= batch.rows() && batch.rows() <= residual_.rows)
+      << "a batch of " << batch.rows() << " rows";
+  const int64_t rows = backend_.BeginStep(batch, residual_.rows);
   return backend_.Run([this, rows] { return Layers(rows); });
 }
 
