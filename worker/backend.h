@@ -57,6 +57,9 @@ class Backend {
                                                              WeightFormat format) = 0;
   // A small fp32 vector (norm weight, bias, rope frequencies) in device memory.
   virtual absl::StatusOr<std::span<const float>> Upload(std::span<const float> values) = 0;
+  // Rows whose logits may be computed at a time: more read the head's weights less often, and take
+  // more memory.
+  virtual int64_t LogitRowsMax() const = 0;
   // Device memory that pages may take when the operator says nothing, `ranks` ranks sharing the
   // machine. Asked for when everything else is allocated.
   virtual int64_t PageMemoryBytes(int ranks) const = 0;

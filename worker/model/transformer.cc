@@ -54,7 +54,7 @@ absl::Status Transformer::Allocate(int64_t step_tokens_max) {
   const int64_t inner = shard_.intermediate.size();
   const int64_t hidden = shape_.hidden;
   const int64_t own_vocab = shard_.own_vocab().size();
-  const int64_t logit_rows = std::min(kLogitRowsMax, step_tokens_max);
+  const int64_t logit_rows = std::min(backend_.LogitRowsMax(), step_tokens_max);
   const struct {
     Tensor& tensor;
     int64_t rows;
