@@ -160,12 +160,15 @@ absl::Status Worker::Compute(const StepPlan& plan, Submitted& step) {
 void Worker::ListOutputs(const StepPlan& plan, Batch& batch, Submitted& step) {
   for (size_t c = 0; c < plan.chunks.size(); ++c) {
     const Chunk& chunk = plan.chunks[c];
-    for (int64_t i = 0; i < chunk.length(); ++i) {
+    // Without scores only the last row is wanted, if any.
+    const int64_t first = chunk.score_targets.empty() ? chunk.length() - 1 : 0;
+    const int64_t token_index = sequences_->Find(chunk.sequence)->next_token_index;
+    for (int64_t i = first; i < chunk.length(); ++i) {
       const auto at = static_cast<size_t>(i);
       LogitUse use;
       use.sequence = chunk.sequence;
       use.sample = chunk.sample && i + 1 == chunk.length();
-      use.token_index = sequences_->Find(chunk.sequence)->next_token_index;
+      use.token_index = token_index;
       if (!chunk.score_targets.empty()) use.target = chunk.score_targets[at];
       if (!use.sample && use.target == kNoTarget) continue;
       batch.outputs.push_back(static_cast<int32_t>(batch.sequences[c].offset + i));

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -12,39 +11,21 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/status_macros.h"
+#include "cli/bench/gpu_matmul_bench.h"
+#include "cli/bench/report.h"
 #include "worker/cuda/bench/attention_bench.h"
 #include "worker/cuda/bench/copy_bench.h"
 #include "worker/cuda/bench/gpu_ranks.h"
 #include "worker/cuda/bench/layer_bench.h"
-#include "worker/cuda/bench/matmul_bench.h"
 #include "worker/cuda/bench/peer_bench.h"
 #include "worker/cuda/bench/prefill_bench.h"
+#include "worker/cuda/bench/row_bench.h"
 #include "worker/cuda/bench/sample_bench.h"
 
 namespace headgate {
 namespace {
 
 constexpr int64_t kK = 1024;
-
-// Rows of a table as they are measured, or one JSON array at the end.
-class Report {
- public:
-  explicit Report(bool json) : json_(json) {}
-  void Add(const std::string& line, nlohmann::json values) {
-    if (json_) {
-      rows_.push_back(std::move(values));
-    } else {
-      std::cout << line << std::endl;
-    }
-  }
-  void Finish() const {
-    if (json_) std::cout << rows_ << "\n";
-  }
-
- private:
-  const bool json_;
-  nlohmann::json rows_ = nlohmann::json::array();
-};
 
 absl::Status RunCopy(bool json) {
   Report report(json);
@@ -128,47 +109,18 @@ absl::Status RunPrefill(bool json) {
         const std::string rate =
             streaming ? absl::StrFormat("%5.1f %% of full", 100.0 * result.milliseconds / full_ms)
                       : absl::StrFormat("%6.1f TFLOP/s", result.tflops);
-        nlohmann::json values = {{"case", name}, {"ms", result.milliseconds}};
+        nlohmann::json values = {
+            {"case", name}, {"ms", result.milliseconds}, {"append_ms", result.append_ms}};
         if (streaming) {
           values["of_full"] = result.milliseconds / full_ms;
         } else {
           values["tflops"] = result.tflops;
         }
-        report.Add(absl::StrFormat("%-34s %9.2f ms / layer  %s", name, result.milliseconds, rate),
+        report.Add(absl::StrFormat("%-34s %9.2f ms / layer  %s, writing pages %.3f ms", name,
+                                   result.milliseconds, rate, result.append_ms),
                    std::move(values));
         if (chunk == 8 * kK) break;  // 8K: the two chunkings are one
       }
-    }
-  }
-  report.Finish();
-  return absl::OkStatus();
-}
-
-// A Llama 3 8B's.
-absl::Status RunMatMul(bool json) {
-  struct Matrix {
-    const char* name;
-    int64_t n;
-    int64_t k;
-  };
-  constexpr Matrix kMatrices[] = {{"qkv", 6144, 4096},
-                                  {"o", 4096, 4096},
-                                  {"gate_up", 28672, 4096},
-                                  {"down", 4096, 14336},
-                                  {"head", 128256, 4096}};
-  Report report(json);
-  ASSIGN_OR_RETURN(const std::unique_ptr<MatMulBench> bench, MatMulBench::Create(int64_t{8} << 30));
-  for (const Matrix& matrix : kMatrices) {
-    for (const int64_t rows : {1, 2, 4, 8, 16}) {
-      ASSIGN_OR_RETURN(const MatMulTime time, bench->Measure({matrix.n, matrix.k, rows}));
-      const double best = time.small_us > 0 ? time.small_us : time.lt_us;
-      report.Add(absl::StrFormat("%-8s %2d rows  %7.2f us  %5.1f %% of reading, cuBLASLt %7.2f us",
-                                 matrix.name, rows, best, 100.0 * time.read_us / best, time.lt_us),
-                 {{"matrix", matrix.name},
-                  {"rows", rows},
-                  {"us", best},
-                  {"cublaslt_us", time.lt_us},
-                  {"share", time.read_us / best}});
     }
   }
   report.Finish();
@@ -290,6 +242,20 @@ absl::Status RunLayer(bool json) {
   return absl::OkStatus();
 }
 
+absl::Status RunRows(bool json) {
+  constexpr int64_t kRows = 8192;
+  Report report(json);
+  ASSIGN_OR_RETURN(const std::vector<RowOpTime> times, BenchRowOps(kRows));
+  for (const RowOpTime& time : times) {
+    const double tb_s = time.bytes / time.us / 1e6;
+    report.Add(absl::StrFormat("%-14s %d rows  %8.2f us  %6.1f MB  %6.3f TB/s", time.name, kRows,
+                               time.us, time.bytes / 1e6, tb_s),
+               {{"name", time.name}, {"rows", kRows}, {"us", time.us}, {"tb_per_s", tb_s}});
+  }
+  report.Finish();
+  return absl::OkStatus();
+}
+
 void AddBench(CLI::App& bench, Run& run, const char* name, const char* what,
               absl::Status (*measure)(bool json)) {
   auto json = std::make_shared<bool>(false);
@@ -305,8 +271,9 @@ void AddGpuBenches(CLI::App& bench, Run& run) {
   AddBench(bench, run, "attention", "Decode attention from pages, against reading them",
            RunAttention);
   AddBench(bench, run, "prefill", "Prefill attention from pages", RunPrefill);
-  AddBench(bench, run, "matmul", "A decode step's matrix products, against reading the weights",
-           RunMatMul);
+  AddGpuMatMulBench(bench, run);
+  AddBench(bench, run, "rows", "A prompt step's row operations, against the bytes they move",
+           RunRows);
   AddBench(bench, run, "layer", "A decode step's layer: all its kernels", RunLayer);
   AddBench(bench, run, "allreduce", "Sums over all GPUs of a decode step's rows, beside NCCL's",
            RunAllReduce);

@@ -8,7 +8,7 @@
 #include "kvstore/kv_layout.h"
 #include "tests/kernel/cuda_rig.h"
 #include "worker/cuda/attention/decode_attention.h"
-#include "worker/cuda/bench/page_read.h"
+#include "worker/cuda/bench/copy_bench.h"
 #include "worker/cuda/device/cuda_status.h"
 #include "worker/cuda/pages/device_page_store.h"
 #include "worker/cuda/rows/row_ops.h"
@@ -78,8 +78,8 @@ class Rig {
       EXPECT_TRUE(store_->AddSequence(id).ok());
       const int64_t length = lengths[static_cast<size_t>(i)];
       if (length == 0) continue;
-      LaunchFillRandom(qkv.data(), qkv.bytes() / 16 * 16, static_cast<uint32_t>(i) * 77777777u,
-                       nullptr);
+      LaunchFillBf16(qkv.data(), qkv.bytes(), static_cast<uint32_t>(i) * 77777777u, nullptr,
+                     FillSize::kUpToTwo);
       const DeviceStep step = Begin({{id, length}});
       LaunchAppend(CallOf(step.view, qkv, nullptr), nullptr);
       store_->Commit();

@@ -38,7 +38,7 @@ class GpuRowOpsTest : public testing::Test {
     cpu_->BeginStep(batch, batch.rows());
   }
 
-  // Heads [1, 1 + heads) of every row.
+  // Heads 1 to `heads` of every row.
   void Rotate(Tensor x, std::span<const int32_t> positions, int64_t dim, int64_t heads,
               const std::vector<float>& inv_freq) {
     const auto bytes = static_cast<int64_t>(positions.size_bytes());
@@ -52,6 +52,18 @@ class GpuRowOpsTest : public testing::Test {
     LaunchRope(step, static_cast<__nv_bfloat16*>(x.data) + dim, x.cols, heads, dim,
                OnDevice(inv_freq).data(), nullptr);
     CudaCheck(cudaDeviceSynchronize(), "rotating");
+  }
+
+  // Not a bit of a row's first and last `dim` columns differs.
+  static void ExpectSameBeside(const std::vector<float>& got, const std::vector<float>& before,
+                               int64_t dim, int64_t cols) {
+    ASSERT_EQ(got.size(), before.size());
+    for (size_t i = 0; i < got.size(); ++i) {
+      const auto column = static_cast<int64_t>(i) % cols;
+      if (column < dim || column >= cols - dim) {
+        ASSERT_EQ(got[i], before[i]) << "column " << column;
+      }
+    }
   }
 
   std::unique_ptr<Backend> gpu_ = NewCudaBackend();
@@ -100,46 +112,47 @@ TEST_F(GpuRowOpsTest, NormsAgree) {
   }
 }
 
+// One head lies on either side of those that are worked on. 3 heads are less than a block takes at
+// once, 40 and 41 are several rounds of it, the last one full or not.
 TEST_F(GpuRowOpsTest, HeadNormAndRopeTouchTheirColumnsOnly) {
-  for (const int64_t dim : {8, 20, 64, 96, 128}) {
-    auto x = Make(5, 6 * dim, 1, TensorUse::kOperand);
-    const auto weight = RandomFloats(static_cast<size_t>(dim), 2);
-    gpu_->HeadNorm(x.device, dim, 4, OnDevice(weight), 1e-6f);
-    cpu_->HeadNorm(x.host, dim, 4, weight, 1e-6f);
-    ExpectClose(Get(x.device), x.values, kBf16Error);
-    Put(x.device, x.values);
-    x.values = Rounded(std::move(x.values));
-    x.host.data = x.values.data();
-    std::vector<float> inv_freq;
-    for (int64_t i = 0; i < dim / 2; ++i) {
-      inv_freq.push_back(std::pow(1e4f, -2.0f * static_cast<float>(i) / static_cast<float>(dim)));
-    }
-    const std::vector<int32_t> positions = {0, 1, 77, 8191, 131071};
-    Rotate(x.device, positions, dim, 3, inv_freq);
-    ThreadPool pool(1);
-    RopeTable table;
-    table.Fill(positions, inv_freq, pool);
-    for (int64_t r = 0; r < 5; ++r) {
-      for (int64_t h = 1; h < 4; ++h) {
-        KernelsFor(IsaLevel::kScalar)
-            .rope(x.values.data() + (r * 6 + h) * dim, table.cosine(r), table.sine(r), dim / 2);
+  for (const int64_t heads : {1, 3, 40, 41}) {
+    for (const int64_t dim : {8, 20, 64, 96, 128, 256}) {
+      SCOPED_TRACE(testing::Message() << heads << " heads of " << dim);
+      const int64_t cols = (heads + 2) * dim;
+      auto x = Make(5, cols, 1, TensorUse::kOperand);
+      const std::vector<float> before = x.values;
+      const auto weight = RandomFloats(static_cast<size_t>(dim), 2);
+      gpu_->HeadNorm(x.device, dim, heads, OnDevice(weight), 1e-6f);
+      cpu_->HeadNorm(x.host, dim, heads, weight, 1e-6f);
+      ExpectClose(Get(x.device), x.values, kBf16Error);
+      ExpectSameBeside(Get(x.device), before, dim, cols);
+
+      x.values = before;
+      Put(x.device, x.values);
+      std::vector<float> inv_freq;
+      for (int64_t i = 0; i < dim / 2; ++i) {
+        inv_freq.push_back(std::pow(1e4f, -2.0f * static_cast<float>(i) / static_cast<float>(dim)));
       }
-    }
-    const auto got = Get(x.device);
-    ExpectClose(got, x.values, kBf16Error);
-    for (size_t r = 0; r < 5; ++r) {  // beside the heads: not a bit changed
-      for (size_t c = 0; c < static_cast<size_t>(dim); ++c) {
-        const size_t row = r * 6 * static_cast<size_t>(dim);
-        EXPECT_EQ(got[row + c], x.values[row + c]);
-        const size_t last = row + 5 * static_cast<size_t>(dim) + c;
-        EXPECT_EQ(got[last], x.values[last]);
+      const std::vector<int32_t> positions = {0, 1, 77, 8191, 131071};
+      Rotate(x.device, positions, dim, heads, inv_freq);
+      ThreadPool pool(1);
+      RopeTable table;
+      table.Fill(positions, inv_freq, pool);
+      for (int64_t r = 0; r < 5; ++r) {
+        for (int64_t h = 1; h <= heads; ++h) {
+          KernelsFor(IsaLevel::kScalar)
+              .rope(x.values.data() + r * cols + h * dim, table.cosine(r), table.sine(r), dim / 2);
+        }
       }
+      ExpectClose(Get(x.device), x.values, kBf16Error);
+      ExpectSameBeside(Get(x.device), before, dim, cols);
     }
   }
 }
 
+// Columns of more than one block, too: 2,048 of them at eight a thread, 256 at one.
 TEST_F(GpuRowOpsTest, ElementwiseOperationsAgree) {
-  for (const int64_t cols : {1, 8, 100, 1536}) {
+  for (const int64_t cols : {1, 8, 100, 300, 1536, 4104}) {
     auto gate_up = Make(17, 2 * cols, 1, TensorUse::kOperand);
     auto out = Make(17, cols, 2, TensorUse::kOperand);
     Poison(out.device);
@@ -171,6 +184,20 @@ TEST_F(GpuRowOpsTest, ElementwiseOperationsAgree) {
       for (size_t c = 0; c < width; ++c) {
         EXPECT_EQ(got[r * width + c], from[static_cast<size_t>(rows[r]) * width + c]);
       }
+    }
+  }
+}
+
+TEST_F(GpuRowOpsTest, ABiasIsAddedToEveryRow) {
+  for (const int64_t cols : {1, 8, 100, 300, 1536, 4104}) {
+    for (const TensorUse use : {TensorUse::kOperand, TensorUse::kSum}) {
+      auto x = Make(17, cols, 1, use);
+      const auto bias = RandomFloats(static_cast<size_t>(cols), 2);
+      LaunchAddBias(x.device.data, x.device.dtype, OnDevice(bias).data(), 17, cols, nullptr);
+      for (size_t i = 0; i < x.values.size(); ++i) {
+        x.values[i] += bias[i % static_cast<size_t>(cols)];
+      }
+      ExpectClose(Get(x.device), x.values, use == TensorUse::kSum ? kSumError : kBf16Error);
     }
   }
 }

@@ -1,7 +1,7 @@
 #include <algorithm>
 
-#include "kvstore/kv_layout.h"
 #include "worker/cuda/attention/attention.h"
+#include "worker/cuda/attention/page_key.cuh"
 
 namespace headgate {
 namespace {
@@ -15,19 +15,12 @@ struct KeyPlace {
   int64_t value_offset;
 };
 
-__device__ __nv_bfloat16* InPages(const AttentionCall& call, int32_t place, int32_t row,
-                                  const RowSpec& spec, int64_t length, int64_t position) {
-  const int64_t slot = TableSlot(spec, length, position, call.tables.page_tokens);
-  const PageId page = *TableEntry(call.tables, place, row, slot);
-  return reinterpret_cast<__nv_bfloat16*>(call.pages + page * call.page_bytes) +
-         position % call.tables.page_tokens * call.head_dim;
-}
-
 __device__ KeyPlace FindKey(const AttentionCall& call, const StepSequence& sequence, int32_t head,
                             const RowSpec& spec, int64_t position) {
   if (position < sequence.position) {
-    return {InPages(call, sequence.place, call.row_begin + head, spec, sequence.position, position),
-            static_cast<int64_t>(call.tables.page_tokens) * call.head_dim};
+    return {
+        KeyInPages(call, sequence.place, call.row_begin + head, spec, sequence.position, position),
+        static_cast<int64_t>(call.tables.page_tokens) * call.head_dim};
   }
   const int64_t cols = (call.heads + 2 * call.kv_heads) * static_cast<int64_t>(call.head_dim);
   const int64_t row = sequence.offset + position - sequence.position;
@@ -112,27 +105,6 @@ __global__ void AttendKernel(AttentionCall call) {
   }
 }
 
-// One block per row; all kv heads.
-__global__ void AppendKernel(AttentionCall call) {
-  const int64_t m = blockIdx.x;
-  const StepSequence sequence = call.step.sequences[call.step.sequence_of[m]];
-  if (sequence.length == 0 || (call.long_chunks_only && sequence.length == 1)) return;
-  const int64_t position = call.step.positions[m];
-  const int64_t next = sequence.position + sequence.length;
-  const int64_t dim = call.head_dim;
-  const __nv_bfloat16* row = call.qkv + m * (call.heads + 2 * call.kv_heads) * dim;
-  for (int64_t i = threadIdx.x; i < call.kv_heads * dim; i += blockDim.x) {
-    const int32_t head = static_cast<int32_t>(i / dim);
-    const RowSpec spec = call.tables.specs[call.row_begin + head];
-    if (!InSinksOrWindow(spec, position, next, call.tables.page_tokens)) continue;
-    __nv_bfloat16* to =
-        InPages(call, sequence.place, call.row_begin + head, spec, sequence.position, position) +
-        i % dim;
-    to[0] = row[call.heads * dim + i];
-    to[call.tables.page_tokens * dim] = row[(call.heads + call.kv_heads) * dim + i];
-  }
-}
-
 template <int kPerLane>
 void Attend(const AttentionCall& call, cudaStream_t stream) {
   const dim3 grid(static_cast<unsigned>(call.step.rows), static_cast<unsigned>(call.heads));
@@ -161,11 +133,6 @@ void LaunchAttend(const AttentionCall& call, cudaStream_t stream) {
     default:
       return Attend<8>(call, stream);
   }
-}
-
-void LaunchAppend(const AttentionCall& call, cudaStream_t stream) {
-  if (call.step.rows == 0 || call.kv_heads == 0) return;
-  AppendKernel<<<static_cast<unsigned>(call.step.rows), 256, 0, stream>>>(call);
 }
 
 }  // namespace headgate

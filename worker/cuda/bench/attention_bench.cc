@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <numeric>
 #include <random>
 
@@ -12,58 +11,13 @@
 #include "base/status_macros.h"
 #include "worker/cuda/attention/decode_attention.h"
 #include "worker/cuda/attention/layer_call.h"
-#include "worker/cuda/bench/page_read.h"
+#include "worker/cuda/bench/copy_bench.h"
+#include "worker/cuda/bench/graph_timer.h"
 #include "worker/cuda/device/cuda_status.h"
 #include "worker/cuda/pages/device_page_store.h"
 
 namespace headgate {
 namespace {
-
-constexpr double kWarmupMs = 150.0;  // an idle GPU takes some 50 ms to reach its clocks
-
-class Stream {
- public:
-  Stream() { CudaCheck(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "a stream"); }
-  ~Stream() { cudaStreamDestroy(stream_); }
-  Stream(const Stream&) = delete;
-  Stream& operator=(const Stream&) = delete;
-  operator cudaStream_t() const { return stream_; }
-
- private:
-  cudaStream_t stream_ = nullptr;
-};
-
-// Microseconds of the median call of `work`, which is captured once and then replayed.
-double MedianUs(cudaStream_t stream, int64_t repeats, const std::function<void()>& work) {
-  cudaGraph_t graph = nullptr;
-  cudaGraphExec_t replay = nullptr;
-  CudaCheck(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "capturing");
-  work();
-  CudaCheck(cudaStreamEndCapture(stream, &graph), "capturing");
-  CudaCheck(cudaGraphInstantiate(&replay, graph, 0), "making a graph");
-  cudaEvent_t begin = nullptr, end = nullptr;
-  CudaCheck(cudaEventCreate(&begin), "an event");
-  CudaCheck(cudaEventCreate(&end), "an event");
-  std::vector<float> times;
-  double ran_ms = 0.0;
-  while (static_cast<int64_t>(times.size()) < repeats) {
-    CudaCheck(cudaEventRecord(begin, stream), "recording");
-    CudaCheck(cudaGraphLaunch(replay, stream), "replaying");
-    CudaCheck(cudaEventRecord(end, stream), "recording");
-    CudaCheck(cudaEventSynchronize(end), "running the benchmark");
-    float ms = 0.0f;
-    CudaCheck(cudaEventElapsedTime(&ms, begin, end), "reading the time");
-    if (ran_ms >= kWarmupMs) times.push_back(ms);
-    ran_ms += static_cast<double>(ms);
-  }
-  cudaEventDestroy(begin);
-  cudaEventDestroy(end);
-  cudaGraphExecDestroy(replay);
-  cudaGraphDestroy(graph);
-  std::nth_element(times.begin(), times.begin() + static_cast<int64_t>(times.size() / 2),
-                   times.end());
-  return 1e3 * static_cast<double>(times[times.size() / 2]);
-}
 
 KvLayout LayoutOf(const AttentionBenchOptions& options) {
   std::vector<std::vector<RowSpec>> rows(static_cast<size_t>(options.layers));
@@ -97,26 +51,28 @@ class AttentionBench {
     RETURN_IF_ERROR(CreateBatch());
     const int64_t group = options_.heads / options_.kv_heads;
     ASSIGN_OR_RETURN(std::unique_ptr<DecodeAttention> decode,
-                     DecodeAttention::Create(layout_, Batch(), stream_));
-    decode->Plan(store_->tables(), step_, group, stream_);
+                     DecodeAttention::Create(layout_, Batch(), nullptr));
+    decode->Plan(store_->tables(), step_, group, nullptr);
+    RETURN_IF_ERROR(CudaStatus(cudaDeviceSynchronize(), "planning"));
+    const auto attend = [&](cudaStream_t stream) {
+      for (int64_t layer = 0; layer < options_.layers; ++layer) {
+        decode->Launch(CallOf(layer), layer, stream);
+      }
+    };
+    const auto plan = [&](cudaStream_t stream) {
+      decode->Plan(store_->tables(), step_, group, stream);
+    };
     AttentionBenchResult result;
     result.bytes = Bytes() / static_cast<double>(options_.layers);
-    result.layer_us = MedianUs(stream_, options_.repeats, [&] {
-      for (int64_t layer = 0; layer < options_.layers; ++layer) {
-        decode->Launch(CallOf(layer), layer, stream_);
-      }
-    });
+    ASSIGN_OR_RETURN(result.layer_us, MedianReplayUs(attend, options_.repeats, kWakeMs));
     result.layer_us /= static_cast<double>(options_.layers);
-    result.plan_us = MedianUs(stream_, options_.repeats,
-                              [&] { decode->Plan(store_->tables(), step_, group, stream_); });
+    ASSIGN_OR_RETURN(result.plan_us, MedianReplayUs(plan, options_.repeats, kWakeMs));
     result.bytes_per_s = result.bytes / result.layer_us * 1e6;
-    const auto pages = static_cast<int64_t>(order_.bytes() / sizeof(PageId));
-    const double read_us = MedianUs(stream_, options_.repeats, [&] {
-      LaunchReadPages(pages_.data(), layout_.page_bytes(), order_.as<PageId>(), pages,
-                      sink_.as<uint32_t>(), stream_);
-    });
-    result.read_bytes_per_s = static_cast<double>(pages * layout_.page_bytes()) / read_us * 1e6;
-    CudaCheck(cudaGetLastError(), "the benchmark");
+    ASSIGN_OR_RETURN(
+        const double read_tb_s,
+        ReadTbPerS(pages_.data(), pages_.bytes(), layout_.page_bytes(), sink_.as<uint32_t>()));
+    result.read_bytes_per_s = read_tb_s * 1e12;
+    RETURN_IF_ERROR(CudaStatus(cudaGetLastError(), "the benchmark"));
     return result;
   }
 
@@ -141,24 +97,19 @@ class AttentionBench {
     }
     ASSIGN_OR_RETURN(pages_,
                      CudaBuffer::Create(MemoryPlace::kDevice, pages * layout_.page_bytes()));
-    ASSIGN_OR_RETURN(order_, CudaBuffer::Create(MemoryPlace::kDevice,
-                                                pages * static_cast<int64_t>(sizeof(PageId))));
     ASSIGN_OR_RETURN(sink_, CudaBuffer::Create(MemoryPlace::kDevice, sizeof(uint32_t)));
-    LaunchFillRandom(pages_.data(), pages_.bytes(), 1, stream_);
-    ASSIGN_OR_RETURN(UploadRing uploads, UploadRing::Create(1 << 20, stream_));
+    LaunchFillBf16(pages_.data(), pages_.bytes(), 1, nullptr, FillSize::kUpToTwo);
+    ASSIGN_OR_RETURN(UploadRing uploads, UploadRing::Create(1 << 20, nullptr));
     uploads_ = std::make_unique<UploadRing>(std::move(uploads));
     const int64_t longest = *std::max_element(options_.contexts.begin(), options_.contexts.end());
     ASSIGN_OR_RETURN(store_, DevicePageStore::Create(layout_, static_cast<uint32_t>(pages), longest,
-                                                     *uploads_, stream_));
+                                                     *uploads_, nullptr));
     std::vector<PageId> ids(static_cast<size_t>(pages));
     std::iota(ids.begin(), ids.end(), PageId{0});
     std::shuffle(ids.begin(), ids.end(), std::mt19937_64(7));
-    for (PageId* to : {store_->tables().free_pages, order_.as<PageId>()}) {
-      RETURN_IF_ERROR(CudaStatus(cudaMemcpyAsync(to, ids.data(), ids.size() * sizeof(PageId),
-                                                 cudaMemcpyHostToDevice, stream_),
-                                 "uploading the pages' order"));
-    }
-    return CudaStatus(cudaStreamSynchronize(stream_), "filling pages");
+    return CudaStatus(cudaMemcpy(store_->tables().free_pages, ids.data(),
+                                 ids.size() * sizeof(PageId), cudaMemcpyHostToDevice),
+                      "uploading the pages' order");
   }
 
   // Every sequence is about to attend from its last position.
@@ -182,14 +133,13 @@ class AttentionBench {
         qkv_, CudaBuffer::Create(MemoryPlace::kDevice, Batch() * heads * options_.head_dim * 2));
     ASSIGN_OR_RETURN(out_, CudaBuffer::Create(MemoryPlace::kDevice,
                                               Batch() * options_.heads * options_.head_dim * 2));
-    LaunchFillRandom(qkv_.data(), qkv_.bytes(), 2, stream_);
+    LaunchFillBf16(qkv_.data(), qkv_.bytes(), 2, nullptr, FillSize::kUpToTwo);
     step_.sequences = sequences_.as<const StepSequence>();
     step_.rows = step_.sequence_count = static_cast<int32_t>(Batch());
-    RETURN_IF_ERROR(
-        CudaStatus(cudaMemcpyAsync(sequences_.data(), sequences.data(), static_cast<size_t>(bytes),
-                                   cudaMemcpyHostToDevice, stream_),
-                   "uploading the batch"));
-    return CudaStatus(cudaStreamSynchronize(stream_), "making the batch");
+    RETURN_IF_ERROR(CudaStatus(cudaMemcpy(sequences_.data(), sequences.data(),
+                                          static_cast<size_t>(bytes), cudaMemcpyHostToDevice),
+                               "uploading the batch"));
+    return CudaStatus(cudaDeviceSynchronize(), "making the batch");
   }
 
   AttentionCall CallOf(int64_t layer) const {
@@ -202,8 +152,7 @@ class AttentionBench {
 
   const AttentionBenchOptions options_;
   const KvLayout layout_;
-  Stream stream_;
-  CudaBuffer pages_, order_, sink_, sequences_, qkv_, out_;
+  CudaBuffer pages_, sink_, sequences_, qkv_, out_;
   std::unique_ptr<UploadRing> uploads_;
   std::unique_ptr<DevicePageStore> store_;
   StepView step_;

@@ -19,7 +19,7 @@ struct AttentionBenchOptions {
   double streaming_share = 0.0;  // of the kv heads
   int64_t sinks = 64;            // of streaming heads, in tokens
   int64_t window = 256;
-  int64_t repeats = 25;
+  int repeats = 25;
 };
 
 // Medians over the repeats. A repeat runs all layers' kernels as one graph.

@@ -12,8 +12,9 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kWarp = 32;
-constexpr int kLoads = 8;  // of a lane under way
-constexpr int64_t kPiece = kWarp * kLoads * static_cast<int64_t>(sizeof(uint4));  // of a warp
+constexpr int kLoads = 8;                                              // of a lane under way
+constexpr int64_t kRow = kWarp * static_cast<int64_t>(sizeof(uint4));  // of a warp's load
+constexpr int64_t kPiece = kLoads * kRow;
 constexpr int kReplays = 9;
 
 __device__ uint32_t Mix(uint32_t x) {  // any mixer of all bits would do
@@ -22,36 +23,40 @@ __device__ uint32_t Mix(uint32_t x) {  // any mixer of all bits would do
   return x ^ (x >> 16);
 }
 
-__global__ void FillBf16Kernel(uint32_t* to, int64_t words, uint32_t seed) {
+// `mask`: the random bits of two halves.
+__global__ void FillBf16Kernel(uint32_t* to, int64_t words, uint32_t seed, uint32_t mask) {
   const int64_t stride = static_cast<int64_t>(gridDim.x) * blockDim.x;
   for (int64_t i = blockIdx.x * static_cast<int64_t>(blockDim.x) + threadIdx.x; i < words;
        i += stride) {
-    // Exponent 2^-7 of both halves; signs and mantissas of random bits.
-    to[i] = (Mix(static_cast<uint32_t>(i) * 2654435761u + seed) & 0x807f807fu) | 0x3c003c00u;
+    to[i] = (Mix(static_cast<uint32_t>(i) * 2654435761u + seed) & mask) | 0x3c003c00u;
   }
 }
 
-// Pieces of a part stay together; parts are visited in steps of `stride`, coprime to their number.
+// A warp per part; parts are visited in steps of `stride`, coprime to their number.
 __global__ void __launch_bounds__(kThreads)
-    ReadKernel(const uint4* from, int64_t pieces, int64_t pieces_of_part, int64_t stride,
+    ReadKernel(const std::byte* from, int64_t parts, int64_t part_bytes, int64_t stride,
                uint32_t* sink) {
   const int64_t warps = static_cast<int64_t>(gridDim.x) * (kThreads / kWarp);
-  const int64_t parts = pieces / pieces_of_part;
+  const int64_t in_warp = threadIdx.x % kWarp * sizeof(uint4);
   uint32_t bits = 0;
-  for (int64_t i = (blockIdx.x * static_cast<int64_t>(kThreads) + threadIdx.x) / kWarp; i < pieces;
+  for (int64_t i = (blockIdx.x * static_cast<int64_t>(kThreads) + threadIdx.x) / kWarp; i < parts;
        i += warps) {
-    const int64_t part = i / pieces_of_part * stride % parts;
-    const uint4* piece = from + (part * pieces_of_part + i % pieces_of_part) * (kWarp * kLoads) +
-                         threadIdx.x % kWarp;
-    uint4 values[kLoads];
+    const std::byte* part = from + i * stride % parts * part_bytes + in_warp;
+    for (int64_t at = 0; at < part_bytes; at += kPiece) {
+      uint4 values[kLoads] = {};
 #pragma unroll
-    for (int j = 0; j < kLoads; ++j) {
-      asm volatile("ld.global.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
-                   : "=r"(values[j].x), "=r"(values[j].y), "=r"(values[j].z), "=r"(values[j].w)
-                   : "l"(piece + j * kWarp));
+      for (int j = 0; j < kLoads; ++j) {
+        const int64_t offset = at + j * kRow;
+        if (offset >= part_bytes) continue;
+        asm volatile("ld.global.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
+                     : "=r"(values[j].x), "=r"(values[j].y), "=r"(values[j].z), "=r"(values[j].w)
+                     : "l"(part + offset));
+      }
+#pragma unroll
+      for (int j = 0; j < kLoads; ++j) {
+        bits ^= values[j].x ^ values[j].y ^ values[j].z ^ values[j].w;
+      }
     }
-#pragma unroll
-    for (int j = 0; j < kLoads; ++j) bits ^= values[j].x ^ values[j].y ^ values[j].z ^ values[j].w;
   }
   if (bits == 0x9e3779b9u) *sink = bits;
 }
@@ -92,19 +97,23 @@ absl::StatusOr<double> BestTbPerS(int64_t bytes, const Launch& launch) {
 
 }  // namespace
 
-void LaunchFillBf16(void* to, int64_t bytes, uint32_t seed, cudaStream_t stream) {
-  FillBf16Kernel<<<Blocks(8), kThreads, 0, stream>>>(static_cast<uint32_t*>(to), bytes / 4, seed);
+void LaunchFillBf16(void* to, int64_t bytes, uint32_t seed, cudaStream_t stream, FillSize size) {
+  // Exponents of 2^-7, or from there to 2^0; all signs and mantissas.
+  const uint32_t mask = size == FillSize::kHundredth ? 0x807f807fu : 0x83ff83ffu;
+  FillBf16Kernel<<<Blocks(8), kThreads, 0, stream>>>(static_cast<uint32_t*>(to), bytes / 4, seed,
+                                                     mask);
 }
 
 absl::StatusOr<double> ReadTbPerS(const void* from, int64_t bytes, int64_t part_bytes,
                                   uint32_t* sink) {
   constexpr int64_t kPrime = 1000003;
-  const int64_t pieces_of_part = part_bytes > 0 ? part_bytes / kPiece : 1;
-  int64_t pieces = bytes / kPiece / pieces_of_part * pieces_of_part;
-  if (part_bytes > 0 && pieces / pieces_of_part % kPrime == 0) pieces -= pieces_of_part;
-  return BestTbPerS(pieces * kPiece, [&](unsigned blocks, cudaStream_t stream) {
-    ReadKernel<<<blocks, kThreads, 0, stream>>>(static_cast<const uint4*>(from), pieces,
-                                                pieces_of_part, part_bytes > 0 ? kPrime : 1, sink);
+  const bool linear = part_bytes == 0;
+  if (linear) part_bytes = kPiece;
+  int64_t parts = bytes / part_bytes;
+  if (!linear && parts % kPrime == 0) --parts;
+  return BestTbPerS(parts * part_bytes, [&](unsigned blocks, cudaStream_t stream) {
+    ReadKernel<<<blocks, kThreads, 0, stream>>>(static_cast<const std::byte*>(from), parts,
+                                                part_bytes, linear ? 1 : kPrime, sink);
   });
 }
 

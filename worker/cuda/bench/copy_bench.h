@@ -16,10 +16,14 @@ struct Bandwidth {
   double tb_s = 0.0;  // 1e12 bytes read, or read and written, in a second
 };
 
-// Fills memory with bf16 numbers of random mantissas and signs, about 0.01 in size.
-void LaunchFillBf16(void* to, int64_t bytes, uint32_t seed, cudaStream_t stream);
+// Random signs and mantissas; of these sizes.
+enum class FillSize : uint8_t { kHundredth, kUpToTwo };
 
-// How fast `bytes` of device memory can be read: in order, or (part_bytes > 0, a multiple of 4 KB)
+// Fills memory with bf16 numbers. REQUIRES: bytes a multiple of 4.
+void LaunchFillBf16(void* to, int64_t bytes, uint32_t seed, cudaStream_t stream,
+                    FillSize size = FillSize::kHundredth);
+
+// How fast `bytes` of device memory can be read: in order, or (part_bytes > 0, a multiple of 512)
 // part by part in an order like that of pages in use; the best of several launches. `sink` [1] is
 // written only to keep the compiler from leaving the reads out. Errors: CUDA's.
 absl::StatusOr<double> ReadTbPerS(const void* from, int64_t bytes, int64_t part_bytes,

@@ -35,16 +35,17 @@ absl::StatusOr<Graph> Capture(const std::function<void(cudaStream_t)>& work, cud
 
 }  // namespace
 
-absl::StatusOr<double> MedianReplayUs(const std::function<void(cudaStream_t)>& work, int replays) {
+absl::StatusOr<double> MedianReplayUs(const std::function<void(cudaStream_t)>& work, int replays,
+                                      double warm_up_ms) {
   cudaStream_t stream = nullptr;
   RETURN_IF_ERROR(
       CudaStatus(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "creating a stream"));
   const Stream owned(stream);
-  return MedianReplayUs(work, replays, stream);
+  return MedianReplayUs(work, replays, stream, warm_up_ms);
 }
 
 absl::StatusOr<double> MedianReplayUs(const std::function<void(cudaStream_t)>& work, int replays,
-                                      cudaStream_t stream) {
+                                      cudaStream_t stream, double warm_up_ms) {
   ASSIGN_OR_RETURN(const Graph graph, Capture(work, stream));
   cudaGraphExec_t raw_run = nullptr;
   RETURN_IF_ERROR(
@@ -57,14 +58,17 @@ absl::StatusOr<double> MedianReplayUs(const std::function<void(cudaStream_t)>& w
   const Event end(raw_end);
 
   std::vector<float> times_ms;
-  for (int i = 0; i <= replays; ++i) {
+  double ran_ms = 0.0;
+  for (bool warm = false; static_cast<int>(times_ms.size()) < replays;
+       warm = ran_ms >= warm_up_ms) {
     cudaEventRecord(begin.get(), stream);
     cudaGraphLaunch(run.get(), stream);
     cudaEventRecord(end.get(), stream);
     RETURN_IF_ERROR(CudaStatus(cudaStreamSynchronize(stream), "replaying a graph"));
     float time_ms = 0.0f;
     RETURN_IF_ERROR(CudaStatus(cudaEventElapsedTime(&time_ms, begin.get(), end.get()), "timing"));
-    if (i > 0) times_ms.push_back(time_ms);
+    if (warm) times_ms.push_back(time_ms);
+    ran_ms += static_cast<double>(time_ms);
   }
   std::nth_element(times_ms.begin(), times_ms.begin() + replays / 2, times_ms.end());
   return times_ms[static_cast<size_t>(replays / 2)] * 1e3;

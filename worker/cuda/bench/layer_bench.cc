@@ -14,7 +14,6 @@
 #include "worker/cuda/attention/layer_call.h"
 #include "worker/cuda/bench/copy_bench.h"
 #include "worker/cuda/bench/graph_timer.h"
-#include "worker/cuda/bench/page_read.h"
 #include "worker/cuda/device/cuda_status.h"
 #include "worker/cuda/device/device_buffer.h"
 #include "worker/cuda/matmul/matmul.h"
@@ -114,7 +113,7 @@ class Bench final : public LayerBench {
                           ((context_ + 1 + kPageTokens - 1) / kPageTokens + 1);
     ASSIGN_OR_RETURN(pages_,
                      CudaBuffer::Create(MemoryPlace::kDevice, pages * layout_.page_bytes()));
-    LaunchFillRandom(pages_.data(), pages_.bytes(), 1, nullptr);
+    LaunchFillBf16(pages_.data(), pages_.bytes(), 1, nullptr, FillSize::kUpToTwo);
     ASSIGN_OR_RETURN(UploadRing uploads, UploadRing::Create(1 << 20, nullptr));
     uploads_ = std::make_unique<UploadRing>(std::move(uploads));
     ASSIGN_OR_RETURN(store_, DevicePageStore::Create(layout_, static_cast<uint32_t>(pages),

@@ -10,6 +10,7 @@
 #include "base/status_macros.h"
 #include "kvstore/kv_layout.h"
 #include "worker/cuda/attention/attention.h"
+#include "worker/cuda/attention/layer_call.h"
 #include "worker/cuda/attention/prefill_attention.h"
 #include "worker/cuda/device/cuda_status.h"
 #include "worker/cuda/pages/device_page_store.h"
@@ -23,11 +24,16 @@ class PrefillBench {
  public:
   explicit PrefillBench(const PrefillBenchOptions& options) : options_(options) {}
 
+  struct Times {
+    double attention_ms = 0.0;
+    double append_ms = 0.0;
+  };
+
   absl::Status Prepare();
-  absl::StatusOr<double> Run();  // milliseconds of attention alone
+  absl::StatusOr<Times> Run();
 
  private:
-  absl::StatusOr<float> RunChunk(int64_t position, int64_t length);
+  absl::Status RunChunk(int64_t position, int64_t length, Times& times);
 
   const PrefillBenchOptions options_;
   KvLayout layout_;
@@ -66,7 +72,25 @@ absl::Status PrefillBench::Prepare() {
       "uploading queries");
 }
 
-absl::StatusOr<float> PrefillBench::RunChunk(int64_t position, int64_t length) {
+// Work on the default stream, and the milliseconds of it.
+template <typename Work>
+absl::Status AddTime(const Work& work, double& total_ms) {
+  cudaEvent_t begin = nullptr, end = nullptr;
+  RETURN_IF_ERROR(CudaStatus(cudaEventCreate(&begin), "event"));
+  RETURN_IF_ERROR(CudaStatus(cudaEventCreate(&end), "event"));
+  cudaEventRecord(begin);
+  RETURN_IF_ERROR(CudaStatus(work(), "prefill"));
+  cudaEventRecord(end);
+  RETURN_IF_ERROR(CudaStatus(cudaEventSynchronize(end), "prefill"));
+  float ms = 0.0f;
+  RETURN_IF_ERROR(CudaStatus(cudaEventElapsedTime(&ms, begin, end), "timing"));
+  cudaEventDestroy(begin);
+  cudaEventDestroy(end);
+  total_ms += static_cast<double>(ms);
+  return absl::OkStatus();
+}
+
+absl::Status PrefillBench::RunChunk(int64_t position, int64_t length, Times& times) {
   RETURN_IF_ERROR(store_->BeginStep(std::vector<Chunk>{
       {kSequence, position, std::vector<TokenId>(static_cast<size_t>(length)), false, {}}}));
   std::vector<int32_t> positions(static_cast<size_t>(length)), zeros(positions.size(), 0);
@@ -74,48 +98,42 @@ absl::StatusOr<float> PrefillBench::RunChunk(int64_t position, int64_t length) {
   const StepSequence sequence{store_->Place(kSequence), static_cast<int32_t>(position), 0,
                               static_cast<int32_t>(length)};
   uploads_->Begin();
-  AttentionCall call;
-  call.step.positions = uploads_->Add(std::span<const int32_t>(positions));
-  call.step.sequence_of = uploads_->Add(std::span<const int32_t>(zeros));
-  call.step.sequences = uploads_->Add(std::span(&sequence, 1));
+  StepView step;
+  step.positions = uploads_->Add(std::span<const int32_t>(positions));
+  step.sequence_of = uploads_->Add(std::span<const int32_t>(zeros));
+  step.sequences = uploads_->Add(std::span(&sequence, 1));
   uploads_->Send();
-  call.step.rows = static_cast<int32_t>(length);
-  call.step.sequence_count = 1;
-  call.tables = store_->tables();
-  call.pages = pages_.data();
-  call.page_bytes = layout_.page_bytes();
-  call.kv_heads = static_cast<int32_t>(options_.kv_heads);
-  call.heads = static_cast<int32_t>(options_.heads);
-  call.head_dim = static_cast<int32_t>(options_.head_dim);
+  step.rows = static_cast<int32_t>(length);
+  step.sequence_count = 1;
+  const int64_t group = options_.heads / options_.kv_heads;
+  AttentionCall call = LayerCall(layout_, store_->tables(), pages_.data(), step, 0, group);
   call.qkv = qkv_.as<const __nv_bfloat16>();
   call.out = out_.as<__nv_bfloat16>();
-  cudaEvent_t begin, end;
-  RETURN_IF_ERROR(CudaStatus(cudaEventCreate(&begin), "event"));
-  RETURN_IF_ERROR(CudaStatus(cudaEventCreate(&end), "event"));
-  cudaEventRecord(begin);
-  RETURN_IF_ERROR(CudaStatus(
-      LaunchPrefill(call, PrefillTiles(length, options_.heads / options_.kv_heads), nullptr),
-      "prefill"));
-  cudaEventRecord(end);
-  LaunchAppend(call, nullptr);
+  RETURN_IF_ERROR(AddTime([&] { return LaunchPrefill(call, PrefillTiles(length, group), nullptr); },
+                          times.attention_ms));
+  RETURN_IF_ERROR(AddTime(
+      [&] {
+        LaunchAppend(call, nullptr);
+        return cudaGetLastError();
+      },
+      times.append_ms));
   store_->Commit();
-  RETURN_IF_ERROR(CudaStatus(cudaDeviceSynchronize(), "prefill"));
-  float milliseconds = 0.0f;
-  RETURN_IF_ERROR(CudaStatus(cudaEventElapsedTime(&milliseconds, begin, end), "timing"));
-  cudaEventDestroy(begin);
-  cudaEventDestroy(end);
-  return milliseconds;
+  return absl::OkStatus();
 }
 
-absl::StatusOr<double> PrefillBench::Run() {
+absl::StatusOr<PrefillBench::Times> PrefillBench::Run() {
   store_->Clear();
   RETURN_IF_ERROR(store_->AddSequence(kSequence));
-  double total = 0.0;
+  Times times;
   for (int64_t at = 0; at < options_.tokens; at += options_.chunk) {
-    ASSIGN_OR_RETURN(const float one, RunChunk(at, std::min(options_.chunk, options_.tokens - at)));
-    total += one;
+    RETURN_IF_ERROR(RunChunk(at, std::min(options_.chunk, options_.tokens - at), times));
   }
-  return total;
+  return times;
+}
+
+double Median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
 }
 
 }  // namespace
@@ -124,14 +142,15 @@ absl::StatusOr<PrefillBenchResult> BenchPrefill(const PrefillBenchOptions& optio
   PrefillBench bench(options);
   RETURN_IF_ERROR(bench.Prepare());
   RETURN_IF_ERROR(bench.Run().status());  // warm-up
-  std::vector<double> runs;
+  std::vector<double> attention_ms, append_ms;
   for (int i = 0; i < options.runs; ++i) {
-    ASSIGN_OR_RETURN(const double one, bench.Run());
-    runs.push_back(one);
+    ASSIGN_OR_RETURN(const PrefillBench::Times times, bench.Run());
+    attention_ms.push_back(times.attention_ms);
+    append_ms.push_back(times.append_ms);
   }
-  std::sort(runs.begin(), runs.end());
   PrefillBenchResult result;
-  result.milliseconds = runs[runs.size() / 2];
+  result.milliseconds = Median(attention_ms);
+  result.append_ms = Median(append_ms);
   const double tokens = static_cast<double>(options.tokens);
   result.tflops = 2.0 * tokens * tokens * static_cast<double>(options.heads * options.head_dim) /
                   result.milliseconds / 1e9;

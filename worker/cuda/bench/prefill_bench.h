@@ -20,7 +20,8 @@ struct PrefillBenchOptions {
 };
 
 struct PrefillBenchResult {
-  double milliseconds = 0.0;  // median of all chunks together
+  double milliseconds = 0.0;  // attention of all chunks together, median
+  double append_ms = 0.0;     // writing their keys and values to pages, likewise
   double tflops = 0.0;        // of causal full attention: 2 tokens^2 heads head_dim
 };
 

@@ -42,14 +42,14 @@ inline int ComputeCapabilityMajor() {
 
 // The error stays for cudaGetLastError.
 template <typename... Parameters, typename... Arguments>
-void LaunchOverlapping(void (*kernel)(Parameters...), unsigned blocks, unsigned threads,
+void LaunchOverlapping(void (*kernel)(Parameters...), dim3 blocks, dim3 threads,
                        size_t shared_bytes, cudaStream_t stream, Arguments&&... arguments) {
   cudaLaunchAttribute overlap = {};
   overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   overlap.val.programmaticStreamSerializationAllowed = 1;
   cudaLaunchConfig_t config = {};
-  config.gridDim = dim3(blocks);
-  config.blockDim = dim3(threads);
+  config.gridDim = blocks;
+  config.blockDim = threads;
   config.dynamicSmemBytes = shared_bytes;
   config.stream = stream;
   config.attrs = &overlap;

@@ -1,5 +1,6 @@
 #include "worker/cuda/matmul/lt_matmul.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -65,13 +66,7 @@ absl::StatusOr<std::unique_ptr<LtMatMul>> LtMatMul::Create() {
   return std::unique_ptr<LtMatMul>(new LtMatMul(handle, std::move(workspace)));
 }
 
-LtMatMul::Plan& LtMatMul::PlanFor(const Shape& shape) {
-  std::unique_ptr<Plan>& entry = plans_[shape];
-  if (entry != nullptr) return *entry;
-  if (plans_.size() > kPlansMax) {
-    plans_.clear();
-    return PlanFor(shape);
-  }
+std::unique_ptr<LtMatMul::Plan> LtMatMul::Describe(const Shape& shape) {
   const auto [m, n, k, out_dtype] = shape;
   auto plan = std::make_unique<Plan>();
   CHECK(cublasLtMatmulDescCreate(&plan->operation, CUBLAS_COMPUTE_32F, CUDA_R_32F) ==
@@ -82,37 +77,73 @@ LtMatMul::Plan& LtMatMul::PlanFor(const Shape& shape) {
   plan->w = Layout(CUDA_R_16BF, n, k);
   plan->x = Layout(CUDA_R_16BF, m, k);
   plan->out = Layout(out_dtype == DType::kF32 ? CUDA_R_32F : CUDA_R_16BF, m, n);
+  return plan;
+}
+
+std::vector<cublasLtMatmulHeuristicResult_t> LtMatMul::Ask(const Plan& plan, int count) const {
   cublasLtMatmulPreference_t preference = nullptr;
   CHECK(cublasLtMatmulPreferenceCreate(&preference) == CUBLAS_STATUS_SUCCESS);
   cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
                                        &kWorkspaceBytes, sizeof(kWorkspaceBytes));
-  cublasLtMatmulHeuristicResult_t found = {};
-  int count = 0;
+  std::vector<cublasLtMatmulHeuristicResult_t> offers(static_cast<size_t>(count));
+  int found = 0;
   const cublasStatus_t status =
-      cublasLtMatmulAlgoGetHeuristic(handle_, plan->operation, plan->w, plan->x, plan->out,
-                                     plan->out, preference, 1, &found, &count);
+      cublasLtMatmulAlgoGetHeuristic(handle_, plan.operation, plan.w, plan.x, plan.out, plan.out,
+                                     preference, count, offers.data(), &found);
   cublasLtMatmulPreferenceDestroy(preference);
-  CHECK(status == CUBLAS_STATUS_SUCCESS && count == 1)
-      << "cuBLASLt has no algorithm for " << m << " x " << n << " x " << k << ": "
-      << "status " << static_cast<int>(status);
-  plan->algorithm = found.algo;
-  entry = std::move(plan);
-  return *entry;
+  offers.resize(status == CUBLAS_STATUS_SUCCESS ? static_cast<size_t>(found) : 0);
+  std::erase_if(offers, [](const cublasLtMatmulHeuristicResult_t& offer) {
+    return offer.state != CUBLAS_STATUS_SUCCESS;
+  });
+  return offers;
+}
+
+const LtMatMul::Plan& LtMatMul::PlanFor(const MatMulCall& call) {
+  CHECK(!call.gated && call.norm.rows == nullptr) << "cuBLASLt multiplies, and no more";
+  CHECK(!call.adds || call.out_dtype == DType::kF32) << "a sum's product";
+  const Shape shape = {call.m, call.n, call.k, call.out_dtype};
+  if (const auto known = plans_.find(shape); known != plans_.end()) return *known->second;
+  if (plans_.size() >= kPlansMax) plans_.clear();
+  std::unique_ptr<Plan> plan = Describe(shape);
+  const std::vector<cublasLtMatmulHeuristicResult_t> offers = Ask(*plan, 1);
+  CHECK(!offers.empty()) << "cuBLASLt has no algorithm for " << call.m << " x " << call.n << " x "
+                         << call.k;
+  plan->algorithm = offers.front().algo;
+  return *plans_.emplace(shape, std::move(plan)).first->second;
+}
+
+cublasStatus_t LtMatMul::Multiply(const Plan& plan, const cublasLtMatmulAlgo_t& algorithm,
+                                  const MatMulCall& call, cudaStream_t stream) const {
+  const float one = 1.0f, before = call.adds ? 1.0f : 0.0f;
+  return cublasLtMatmul(handle_, plan.operation, &one, call.w, plan.w, call.x, plan.x, &before,
+                        call.out, plan.out, call.out, plan.out, &algorithm, workspace_.data(),
+                        static_cast<size_t>(kWorkspaceBytes), stream);
 }
 
 void LtMatMul::Run(const MatMulCall& call, cudaStream_t stream) {
   if (call.m == 0 || call.n == 0) return;
-  const Plan& plan = PlanFor({call.m, call.n, call.k, call.out_dtype});
-  CHECK(!call.gated && call.norm.rows == nullptr) << "cuBLASLt multiplies, and no more";
-  CHECK(!call.adds || call.out_dtype == DType::kF32) << "a sum's product";
-  const float one = 1.0f, before = call.adds ? 1.0f : 0.0f;
-  const cublasStatus_t status =
-      cublasLtMatmul(handle_, plan.operation, &one, call.w, plan.w, call.x, plan.x, &before,
-                     call.out, plan.out, call.out, plan.out, &plan.algorithm, workspace_.data(),
-                     static_cast<size_t>(kWorkspaceBytes), stream);
-  CudaCheck(AsCuda(status), "multiplying matrices");
+  const Plan& plan = PlanFor(call);
+  CudaCheck(AsCuda(Multiply(plan, plan.algorithm, call, stream)), "multiplying matrices");
   if (call.bias != nullptr)
     LaunchAddBias(call.out, call.out_dtype, call.bias, call.m, call.n, stream);
+}
+
+std::vector<LtAlgorithm> LtMatMul::Algorithms(const MatMulCall& call, int count) {
+  const Plan& plan = PlanFor(call);
+  std::vector<LtAlgorithm> algorithms;
+  for (const cublasLtMatmulHeuristicResult_t& offer : Ask(plan, count)) {
+    const bool taken = std::ranges::equal(offer.algo.data, plan.algorithm.data);
+    algorithms.push_back({offer.algo, static_cast<int64_t>(offer.workspaceSize), taken});
+  }
+  return algorithms;
+}
+
+absl::Status LtMatMul::RunBy(const LtAlgorithm& algorithm, const MatMulCall& call,
+                             cudaStream_t stream) {
+  const cublasStatus_t status = Multiply(PlanFor(call), algorithm.algorithm, call, stream);
+  if (status == CUBLAS_STATUS_SUCCESS) return absl::OkStatus();
+  return absl::UnavailableError(
+      absl::StrCat("cuBLASLt refuses an algorithm (status ", static_cast<int>(status), ")"));
 }
 
 }  // namespace headgate

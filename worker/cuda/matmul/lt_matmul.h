@@ -8,13 +8,22 @@
 #include <map>
 #include <memory>
 #include <tuple>
+#include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/dtype.h"
 #include "worker/cuda/device/device_buffer.h"
 #include "worker/cuda/matmul/matmul_call.h"
 
 namespace headgate {
+
+// One of the ways to compute products of one shape.
+struct LtAlgorithm {
+  cublasLtMatmulAlgo_t algorithm = {};
+  int64_t workspace_bytes = 0;
+  bool taken = false;  // by Run
+};
 
 class LtMatMul {
  public:
@@ -28,12 +37,22 @@ class LtMatMul {
   // asks cuBLASLt's heuristic for an algorithm (some 0.1 ms on the host).
   void Run(const MatMulCall& call, cudaStream_t stream);
 
+  // For measurements: the first `count` algorithms that the heuristic offers for products of the
+  // call's shape, its favourite first.
+  std::vector<LtAlgorithm> Algorithms(const MatMulCall& call, int count);
+  // As Run, without a bias, by an algorithm offered for this shape. UNAVAILABLE: cuBLASLt refuses.
+  absl::Status RunBy(const LtAlgorithm& algorithm, const MatMulCall& call, cudaStream_t stream);
+
  private:
   struct Plan;
   using Shape = std::tuple<int64_t, int64_t, int64_t, DType>;  // m, n, k, out
 
   LtMatMul(cublasLtHandle_t handle, CudaBuffer workspace);
-  Plan& PlanFor(const Shape& shape);
+  const Plan& PlanFor(const MatMulCall& call);
+  static std::unique_ptr<Plan> Describe(const Shape& shape);
+  std::vector<cublasLtMatmulHeuristicResult_t> Ask(const Plan& plan, int count) const;
+  cublasStatus_t Multiply(const Plan& plan, const cublasLtMatmulAlgo_t& algorithm,
+                          const MatMulCall& call, cudaStream_t stream) const;
 
   const cublasLtHandle_t handle_;
   const CudaBuffer workspace_;

@@ -3,9 +3,10 @@
 
 namespace headgate {
 
-// silu(gate) * up
+// silu(gate) * up. The quick division is two units of fp32's last place off at most, far below what
+// bf16 holds; the exact one took half of a kernel's instructions.
 __device__ __forceinline__ float SiluMul(float gate, float up) {
-  return gate / (1.0f + __expf(-gate)) * up;
+  return __fdividef(gate, 1.0f + __expf(-gate)) * up;
 }
 
 }  // namespace headgate

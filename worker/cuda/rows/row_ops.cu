@@ -1,4 +1,6 @@
 // Each kernel is written once for vectors of kWidth columns, 8 or 1.
+#include <algorithm>
+#include <bit>
 #include <type_traits>
 
 #include "base/check.h"
@@ -32,6 +34,16 @@ void Launch(void (*kernel)(Parameters...), int64_t blocks, int64_t threads, cuda
             Arguments... arguments) {
   LaunchOverlapping(kernel, static_cast<unsigned>(blocks), static_cast<unsigned>(threads), 0,
                     stream, arguments...);
+}
+
+// Heads begin at multiples of 16 bytes: `x` may begin inside a row.
+bool CanTakeEights(const bf16* x, int64_t stride) {
+  return stride % 8 == 0 && reinterpret_cast<uintptr_t>(x) % 16 == 0;
+}
+
+// A block of kThreads threads for every row and kThreads * width columns of it.
+dim3 RowsByColumns(int64_t rows, int64_t cols, int64_t width) {
+  return dim3(static_cast<unsigned>(rows), static_cast<unsigned>(Cover(cols, kThreads * width)));
 }
 
 template <int kWidth>
@@ -108,67 +120,87 @@ __global__ void AnyRmsNormKernel(float* residual, const bf16* delta, const float
   }
 }
 
-// One warp per (row, head).
-__global__ void HeadNormKernel(bf16* x, int64_t stride, int64_t rows, int64_t heads,
-                               int64_t head_dim, const float* weight, float eps) {
+// Threads x of a block, a power of two within a warp, share a head; y counts heads of a row, the
+// grid's y blocks of them.
+template <int kWidth>
+__global__ void HeadNormKernel(bf16* x, int64_t stride, int32_t heads, int32_t head_dim,
+                               const float* weight, float eps) {
   LetNextKernelStart();
   AwaitEarlierKernels();
-  const int64_t item = (blockIdx.x * static_cast<int64_t>(blockDim.x) + threadIdx.x) / kWarpThreads;
-  if (item >= rows * heads) return;
-  const int lane = threadIdx.x % kWarpThreads;
-  bf16* head = x + item / heads * stride + item % heads * head_dim;
+  const auto head = static_cast<int32_t>(blockIdx.y * blockDim.y + threadIdx.y);
+  const bool exists = head < heads;  // all threads of a warp meet in the sum
+  bf16* at = x + blockIdx.x * stride + static_cast<int64_t>(exists ? head : 0) * head_dim;
+  const auto first = static_cast<int32_t>(threadIdx.x) * kWidth;
+  const auto step = static_cast<int32_t>(blockDim.x) * kWidth;
   float squares = 0.0f;
-  for (int64_t i = lane; i < head_dim; i += kWarpThreads) {
-    const float value = __bfloat162float(head[i]);
-    squares += value * value;
+  for (int32_t i = first; i < head_dim; i += step) {
+    const Values<kWidth> values = Load<kWidth>(at + i);
+#pragma unroll
+    for (int j = 0; j < kWidth; ++j) squares += values.at[j] * values.at[j];
   }
-  const float factor = rsqrtf(SumOverWarp(squares) / static_cast<float>(head_dim) + eps);
-  for (int64_t i = lane; i < head_dim; i += kWarpThreads) {
-    head[i] = __float2bfloat16(__bfloat162float(head[i]) * factor * weight[i]);
+  for (int offset = static_cast<int>(blockDim.x) / 2; offset > 0; offset /= 2) {
+    squares += __shfl_xor_sync(~0u, squares, offset);
+  }
+  if (!exists) return;
+  const float factor = rsqrtf(squares / static_cast<float>(head_dim) + eps);
+  for (int32_t i = first; i < head_dim; i += step) {
+    Values<kWidth> values = Load<kWidth>(at + i);
+    const Values<kWidth> weights = Load<kWidth>(weight + i);
+#pragma unroll
+    for (int j = 0; j < kWidth; ++j) values.at[j] *= factor * weights.at[j];
+    Store(at + i, values);
   }
 }
 
-// One block per row: the sines and cosines of the row once, then all heads. A thread rotates kWidth
-// pairs of columns.
+// One block per row: the sines and cosines of the row once, then all heads. A thread rotates the
+// same kWidth pairs of columns of several heads: x counts them, y heads.
 template <int kWidth>
-__global__ void RopeKernel(StepView step, bf16* x, int64_t stride, int64_t heads, int64_t half,
+__global__ void RopeKernel(StepView step, bf16* x, int64_t stride, int32_t heads, int32_t half,
                            const float* inv_freq) {
   extern __shared__ float turn[];  // [2][half]: cosines, sines
   LetNextKernelStart();
   AwaitEarlierKernels();
   const float position = static_cast<float>(step.positions[blockIdx.x]);
-  for (int64_t i = threadIdx.x; i < half; i += blockDim.x) {
+  const auto threads = static_cast<int32_t>(blockDim.x * blockDim.y);
+  for (auto i = static_cast<int32_t>(threadIdx.y * blockDim.x + threadIdx.x); i < half;
+       i += threads) {
     TurnOf(position, inv_freq[i], &turn[i], &turn[half + i]);
   }
   __syncthreads();
   bf16* row = x + blockIdx.x * stride;
-  for (int64_t i = threadIdx.x * kWidth; i < heads * half; i += blockDim.x * kWidth) {
-    const int64_t at = i % half;
-    bf16* pairs = row + i / half * 2 * half + at;
-    Values<kWidth> low = Load<kWidth>(pairs), high = Load<kWidth>(pairs + half);
+  const auto across = static_cast<int32_t>(blockDim.x) * kWidth;
+  for (auto at = static_cast<int32_t>(threadIdx.x) * kWidth; at < half; at += across) {
+    const Values<kWidth> cosines = Load<kWidth>(turn + at);
+    const Values<kWidth> sines = Load<kWidth>(turn + half + at);
+    for (auto head = static_cast<int32_t>(threadIdx.y); head < heads;
+         head += static_cast<int32_t>(blockDim.y)) {
+      bf16* pairs = row + static_cast<int64_t>(head) * 2 * half + at;
+      Values<kWidth> low = Load<kWidth>(pairs), high = Load<kWidth>(pairs + half);
 #pragma unroll
-    for (int j = 0; j < kWidth; ++j) {
-      Rotate(low.at[j], high.at[j], turn[at + j], turn[half + at + j]);
+      for (int j = 0; j < kWidth; ++j) {
+        Rotate(low.at[j], high.at[j], cosines.at[j], sines.at[j]);
+      }
+      Store(pairs, low);
+      Store(pairs + half, high);
     }
-    Store(pairs, low);
-    Store(pairs + half, high);
   }
 }
 
+// The grid: rows x blocks of columns.
 template <int kWidth>
-__global__ void SiluMulKernel(const bf16* gate_up, int64_t rows, int64_t cols, bf16* out) {
+__global__ void SiluMulKernel(const bf16* gate_up, int64_t cols, bf16* out) {
   LetNextKernelStart();
   AwaitEarlierKernels();
-  const int64_t i = (blockIdx.x * static_cast<int64_t>(blockDim.x) + threadIdx.x) * kWidth;
-  if (i >= rows * cols) return;
-  const bf16* gate = gate_up + i / cols * 2 * cols + i % cols;
+  const int64_t column = (int64_t{blockIdx.y} * kThreads + threadIdx.x) * kWidth;
+  if (column >= cols) return;
+  const bf16* gate = gate_up + blockIdx.x * 2 * cols + column;
   const Values<kWidth> up = Load<kWidth>(gate + cols);
   Values<kWidth> values = Load<kWidth>(gate);
 #pragma unroll
   for (int j = 0; j < kWidth; ++j) {
     values.at[j] = SiluMul(values.at[j], up.at[j]);
   }
-  Store(out + i, values);
+  StoreGlobal(out + blockIdx.x * cols + column, values);
 }
 
 template <int kWidth>
@@ -184,16 +216,18 @@ __global__ void AddKernel(float* residual, const bf16* delta, int64_t count) {
   Store(residual + i, values);
 }
 
-template <typename T>
+template <int kWidth, typename T>
 __global__ void AddBiasKernel(T* x, const float* bias, int64_t cols) {
   LetNextKernelStart();
   AwaitEarlierKernels();
-  T* row = x + blockIdx.x * cols;
-  for (int64_t i = threadIdx.x; i < cols; i += blockDim.x) {
-    Values<1> value = Load<1>(row + i);
-    value.at[0] += bias[i];
-    Store(row + i, value);
-  }
+  const int64_t column = (int64_t{blockIdx.y} * kThreads + threadIdx.x) * kWidth;
+  if (column >= cols) return;
+  T* at = x + blockIdx.x * cols + column;
+  Values<kWidth> values = Load<kWidth>(at);
+  const Values<kWidth> added = Load<kWidth>(bias + column);
+#pragma unroll
+  for (int j = 0; j < kWidth; ++j) values.at[j] += added.at[j];
+  Store(at, values);
 }
 
 template <int kWidth>
@@ -230,20 +264,31 @@ void LaunchRmsNorm(float* residual, const bf16* delta, const float* weight, floa
 void LaunchHeadNorm(bf16* x, int64_t stride, int64_t rows, int64_t heads, int64_t head_dim,
                     const float* weight, float eps, cudaStream_t stream) {
   if (rows * heads == 0) return;
-  Launch(HeadNormKernel, Cover(rows * heads * kWarpThreads, kThreads), kThreads, stream, x, stride,
-         rows, heads, head_dim, weight, eps);
+  WithWidth(head_dim % 8 == 0 && CanTakeEights(x, stride), [&](auto width) {
+    constexpr unsigned kWarpSize = kWarpThreads;
+    const auto vectors = static_cast<unsigned>(Cover(head_dim, width()));
+    const unsigned across = std::min(std::bit_ceil(vectors), kWarpSize);
+    // Whole warps, and no more than a row's heads need.
+    const unsigned down = std::clamp(std::bit_ceil(static_cast<unsigned>(heads)),
+                                     kWarpSize / across, kThreads / across);
+    const dim3 grid(static_cast<unsigned>(rows), static_cast<unsigned>(Cover(heads, down)));
+    LaunchOverlapping(HeadNormKernel<width()>, grid, dim3(across, down), 0, stream, x, stride,
+                      static_cast<int32_t>(heads), static_cast<int32_t>(head_dim), weight, eps);
+  });
 }
 
 void LaunchRope(const StepView& step, bf16* x, int64_t stride, int64_t heads, int64_t head_dim,
                 const float* inv_freq, cudaStream_t stream) {
-  if (step.rows * heads == 0) return;
   const int64_t half = head_dim / 2;
-  // `x` may begin inside a row.
-  const bool eights = half % 8 == 0 && stride % 8 == 0 && reinterpret_cast<uintptr_t>(x) % 16 == 0;
-  WithWidth(eights, [&](auto width) {
-    LaunchOverlapping(RopeKernel<width()>, static_cast<unsigned>(step.rows), kThreads,
-                      static_cast<size_t>(head_dim) * sizeof(float), stream, step, x, stride, heads,
-                      half, inv_freq);
+  if (step.rows * heads * half == 0) return;
+  WithWidth(half % 8 == 0 && CanTakeEights(x, stride), [&](auto width) {
+    const int64_t across = std::min<int64_t>(Cover(half, width()), kThreads);
+    // As few rounds as possible, and the last one as full as the others.
+    const int64_t rounds = Cover(heads, kThreads / across);
+    const dim3 threads(static_cast<unsigned>(across), static_cast<unsigned>(Cover(heads, rounds)));
+    LaunchOverlapping(RopeKernel<width()>, static_cast<unsigned>(step.rows), threads,
+                      static_cast<size_t>(head_dim) * sizeof(float), stream, step, x, stride,
+                      static_cast<int32_t>(heads), static_cast<int32_t>(half), inv_freq);
   });
 }
 
@@ -251,8 +296,8 @@ void LaunchSiluMul(const bf16* gate_up, int64_t rows, int64_t cols, bf16* out,
                    cudaStream_t stream) {
   if (rows * cols == 0) return;
   WithWidth(cols % 8 == 0, [&](auto width) {
-    Launch(SiluMulKernel<width()>, Cover(rows * cols, kThreads * width()), kThreads, stream,
-           gate_up, rows, cols, out);
+    LaunchOverlapping(SiluMulKernel<width()>, RowsByColumns(rows, cols, width()), kThreads, 0,
+                      stream, gate_up, cols, out);
   });
 }
 
@@ -268,13 +313,18 @@ void LaunchAdd(float* residual, const bf16* delta, int64_t rows, int64_t cols,
 
 void LaunchAddBias(void* x, DType dtype, const float* bias, int64_t rows, int64_t cols,
                    cudaStream_t stream) {
-  if (rows == 0) return;
+  if (rows * cols == 0) return;
   CHECK(dtype == DType::kBF16 || dtype == DType::kF32) << "AddBias";
-  if (dtype == DType::kBF16) {
-    Launch(AddBiasKernel<bf16>, rows, kThreads, stream, static_cast<bf16*>(x), bias, cols);
-  } else {
-    Launch(AddBiasKernel<float>, rows, kThreads, stream, static_cast<float*>(x), bias, cols);
-  }
+  WithWidth(cols % 8 == 0, [&](auto width) {
+    const dim3 grid = RowsByColumns(rows, cols, width());
+    if (dtype == DType::kBF16) {
+      LaunchOverlapping(AddBiasKernel<width(), bf16>, grid, kThreads, 0, stream,
+                        static_cast<bf16*>(x), bias, cols);
+    } else {
+      LaunchOverlapping(AddBiasKernel<width(), float>, grid, kThreads, 0, stream,
+                        static_cast<float*>(x), bias, cols);
+    }
+  });
 }
 
 void LaunchGatherRows(const float* x, const int32_t* rows, int64_t count, int64_t cols, float* out,

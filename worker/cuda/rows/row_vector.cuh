@@ -43,18 +43,36 @@ __device__ __forceinline__ Values<kWidth> Load(const float* from) {
   }
 }
 
+__device__ __forceinline__ uint4 Packed(const Values<8>& values) {
+  uint32_t words[4];
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const __nv_bfloat162 pair = __floats2bfloat162_rn(values.at[2 * i], values.at[2 * i + 1]);
+    words[i] = *reinterpret_cast<const uint32_t*>(&pair);
+  }
+  return make_uint4(words[0], words[1], words[2], words[3]);
+}
+
 template <int kWidth>
 __device__ __forceinline__ void Store(__nv_bfloat16* to, const Values<kWidth>& values) {
   if constexpr (kWidth == 1) {
     *to = __float2bfloat16(values.at[0]);
   } else {
-    uint32_t words[4];
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const __nv_bfloat162 pair = __floats2bfloat162_rn(values.at[2 * i], values.at[2 * i + 1]);
-      words[i] = *reinterpret_cast<const uint32_t*>(&pair);
-    }
-    *reinterpret_cast<uint4*>(to) = make_uint4(words[0], words[1], words[2], words[3]);
+    *reinterpret_cast<uint4*>(to) = Packed(values);
+  }
+}
+
+// To global memory. For kernels in which the compiler makes four stores of the assignment above: as
+// one instruction, whatever it thinks.
+template <int kWidth>
+__device__ __forceinline__ void StoreGlobal(__nv_bfloat16* to, const Values<kWidth>& values) {
+  if constexpr (kWidth == 1) {
+    *to = __float2bfloat16(values.at[0]);
+  } else {
+    const uint4 bits = Packed(values);
+    asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(to)),
+                 "r"(bits.x), "r"(bits.y), "r"(bits.z), "r"(bits.w)
+                 : "memory");
   }
 }
 
