@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -27,7 +28,8 @@ struct Measured {
   int64_t batch = 0;
   int64_t context = 0;
   double micros = 0.0;
-  int64_t kv_bytes = 0;  // pages that the step's queries see
+  int64_t kv_bytes = 0;               // pages that the step's queries see
+  std::optional<DeviceTimes> device;  // of all measured steps
 };
 
 class StepBench {
@@ -39,6 +41,7 @@ class StepBench {
 
   int64_t weight_bytes() const { return weight_bytes_; }
   std::string device() const { return backend_->Describe(); }
+  bool has_clock() const { return backend_->step_clock() != nullptr; }
 
  private:
   explicit StepBench(const StepBenchOptions& options) : options_(options) {}
@@ -49,6 +52,7 @@ class StepBench {
   absl::Status Fill(int64_t batch, int64_t context);
   absl::Status Submit();
   absl::StatusOr<double> Steps();
+  absl::Status Await(bool measured);
   int64_t VisibleBytes(int64_t batch, int64_t position) const;
 
   const StepBenchOptions options_;
@@ -61,6 +65,7 @@ class StepBench {
   std::vector<Chunk> chunks_;  // the next decode step
   std::vector<LogitUse> uses_;
   Batch batch_;
+  std::optional<DeviceTimes> device_;  // of the measured steps; nullopt: no clock
 };
 
 absl::StatusOr<std::unique_ptr<StepBench>> StepBench::Create(const StepBenchOptions& options) {
@@ -120,6 +125,7 @@ absl::Status StepBench::CheckFits(int64_t batch, int64_t context) const {
 
 // Claims the pages of the contexts; what lies in them does not matter for the time.
 absl::Status StepBench::Fill(int64_t batch, int64_t context) {
+  if (StepClock* const clock = backend_->step_clock()) clock->Clear();
   sampler_->Clear();
   store_->Clear();
   chunks_.clear();
@@ -142,6 +148,7 @@ absl::Status StepBench::Fill(int64_t batch, int64_t context) {
 
 // One decode step of every sequence, as a worker submits it.
 absl::Status StepBench::Submit() {
+  if (StepClock* const clock = backend_->step_clock()) clock->Begin();
   RETURN_IF_ERROR(store_->BeginStep(chunks_));
   batch_ = {};
   for (Chunk& chunk : chunks_) {
@@ -164,19 +171,32 @@ absl::Status StepBench::Submit() {
   return sampler_->EndStep();
 }
 
+absl::Status StepBench::Await(bool measured) {
+  RETURN_IF_ERROR(sampler_->Await().status());
+  StepClock* const clock = backend_->step_clock();
+  if (clock == nullptr) return absl::OkStatus();
+  const DeviceTimes times = clock->Take();
+  if (!measured) return absl::OkStatus();
+  if (!device_.has_value()) device_.emplace();
+  device_->busy += times.busy;
+  device_->idle += times.idle;
+  return absl::OkStatus();
+}
+
 // Median microseconds from one step's end to the next one's, the next always submitted before.
 absl::StatusOr<double> StepBench::Steps() {
   std::vector<double> micros;
   absl::Time last;
+  device_.reset();
   RETURN_IF_ERROR(Submit());
   for (int64_t i = 0; i < kWarmUp + options_.steps; ++i) {
     RETURN_IF_ERROR(Submit());
-    RETURN_IF_ERROR(sampler_->Await().status());
+    RETURN_IF_ERROR(Await(i >= kWarmUp));
     const absl::Time now = absl::Now();
     if (i >= kWarmUp) micros.push_back(absl::ToDoubleMicroseconds(now - last));
     last = now;
   }
-  RETURN_IF_ERROR(sampler_->Await().status());
+  RETURN_IF_ERROR(Await(false));
   std::sort(micros.begin(), micros.end());
   return micros[micros.size() / 2];
 }
@@ -195,17 +215,23 @@ absl::StatusOr<Measured> StepBench::Run(int64_t batch, int64_t context) {
   RETURN_IF_ERROR(CheckFits(batch, context));
   RETURN_IF_ERROR(Fill(batch, context));
   ASSIGN_OR_RETURN(const double micros, Steps());
-  return Measured{batch, context, micros, VisibleBytes(batch, context)};
+  return Measured{batch, context, micros, VisibleBytes(batch, context), device_};
 }
 
 nlohmann::json Row(const Measured& measured, int64_t weight_bytes) {
   const double bytes = static_cast<double>(weight_bytes + measured.kv_bytes);
-  return {{"batch", measured.batch},
-          {"context", measured.context},
-          {"us", measured.micros},
-          {"tokens_per_s", static_cast<double>(measured.batch) / measured.micros * 1e6},
-          {"bytes", bytes},
-          {"tb_per_s", bytes / measured.micros / 1e6}};
+  nlohmann::json row = {
+      {"batch", measured.batch},
+      {"context", measured.context},
+      {"us", measured.micros},
+      {"tokens_per_s", static_cast<double>(measured.batch) / measured.micros * 1e6},
+      {"bytes", bytes},
+      {"tb_per_s", bytes / measured.micros / 1e6}};
+  if (measured.device.has_value()) {
+    const auto [busy, idle] = *measured.device;
+    row["idle_share"] = absl::FDivDuration(idle, busy + idle);
+  }
+  return row;
 }
 
 void PrintStep(const nlohmann::json& row, std::ostream& out) {
@@ -215,6 +241,9 @@ void PrintStep(const nlohmann::json& row, std::ostream& out) {
   } else {
     out << absl::StreamFormat("%12.1f %12.1f %10.2f", row["us"].get<double>(),
                               row["tokens_per_s"].get<double>(), row["tb_per_s"].get<double>());
+    if (row.contains("idle_share")) {
+      out << absl::StreamFormat(" %6.2f", 100.0 * row["idle_share"].get<double>());
+    }
   }
   out << "\n" << std::flush;
 }
@@ -248,10 +277,10 @@ absl::Status RunStepBench(const StepBenchOptions& options, std::ostream& out) {
   ASSIGN_OR_RETURN(const std::unique_ptr<StepBench> bench, StepBench::Create(options));
   nlohmann::json results = nlohmann::json::array();
   if (!options.json) {
-    out << absl::StreamFormat("%s, %s, %.1f GB of weights\n%8s %9s %12s %12s %10s\n",
-                              bench->device(), options.shape,
-                              static_cast<double>(bench->weight_bytes()) / 1e9, "batch", "context",
-                              "us / step", "tokens / s", "TB/s");
+    out << absl::StreamFormat(
+        "%s, %s, %.1f GB of weights\n%8s %9s %12s %12s %10s%s\n", bench->device(), options.shape,
+        static_cast<double>(bench->weight_bytes()) / 1e9, "batch", "context", "us / step",
+        "tokens / s", "TB/s", bench->has_clock() ? " idle %" : "");
   }
   for (const int64_t context : options.contexts) {
     for (const int64_t batch : options.batches) {

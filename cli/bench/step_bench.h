@@ -23,9 +23,10 @@ struct StepBenchOptions : ShapeFlags {
 
 void AddStepBenchOptions(CLI::App& command, StepBenchOptions& options);
 
-// Prints the median of each combination, or that it does not fit in memory (in JSON as its
-// "error"). Errors: the backend's; INVALID_ARGUMENT for an unknown shape, or a context beyond its
-// positions.
+// Prints the median of each combination and, where the device has a clock, how much of the time it
+// waited for the host between steps (in JSON "idle_share", 0 to 1), or that it does not fit in
+// memory (in JSON as its "error"). Errors: the backend's; INVALID_ARGUMENT for an unknown shape, or
+// a context beyond its positions.
 absl::Status RunStepBench(const StepBenchOptions& options, std::ostream& out);
 
 }  // namespace headgate

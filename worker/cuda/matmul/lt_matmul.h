@@ -11,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "base/dtype.h"
+#include "base/step.h"
 #include "worker/cuda/device/device_buffer.h"
 #include "worker/cuda/matmul/matmul_call.h"
 
@@ -28,7 +29,12 @@ class LtMatMul {
   // asks cuBLASLt's heuristic for an algorithm (some 0.1 ms on the host).
   void Run(const MatMulCall& call, cudaStream_t stream);
 
+  // Shapes that have an algorithm; at the limit all are forgotten.
+  QueueStats Stats() const { return {"matmul_plans", plans_.size(), kPlansMax}; }
+
  private:
+  static constexpr size_t kPlansMax = 4096;  // m takes as many values as a step has rows
+
   struct Plan;
   using Shape = std::tuple<int64_t, int64_t, int64_t, DType>;  // m, n, k, out
 
