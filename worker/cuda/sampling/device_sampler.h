@@ -36,8 +36,8 @@ class DeviceSampler final : public TokenSampler {
   static constexpr size_t kStepsMax = 4;  // ended and not awaited
 
   // `group` is the owner of the peers: looked at in every step, null between epochs, not used by a
-  // rank of its own. EndStep ends the step of `clock`; null: none. They, `store` and `stream` must
-  // outlive the sampler. RESOURCE_EXHAUSTED when there is no memory.
+  // rank of its own. EndStep ends the step that has begun on `clock`; null: there is none. All four
+  // must outlive the sampler. RESOURCE_EXHAUSTED when there is no memory.
   static absl::StatusOr<std::unique_ptr<DeviceSampler>> Create(
       const SamplerShape& shape, const DevicePageStore& store,
       const std::unique_ptr<RankGroup>& group, cudaStream_t stream, EventClock* clock);
