@@ -62,6 +62,9 @@ class Backend {
                                                              WeightFormat format) = 0;
   // A small fp32 vector (norm weight, bias, rope frequencies) in device memory.
   virtual absl::StatusOr<std::span<const float>> Upload(std::span<const float> values) = 0;
+  // Rows whose logits may be computed at a time: more read the head's weights less often, and take
+  // more memory.
+  virtual int64_t LogitRowsMax() const = 0;
   // Device memory that pages may take when the operator says nothing, `ranks` ranks sharing the
   // machine. Asked for when everything else is allocated.
   virtual int64_t PageMemoryBytes(int ranks) const = 0;
@@ -83,9 +86,12 @@ class Backend {
   virtual absl::Status Connect(Collective* peers) = 0;
 
   // --- One step -----------------------------------------------------------------------------
-  // The rows that the operations below work on until the next call. `batch` lives as long; the page
-  // store has begun the same step, or AttendAndAppend is not called.
-  virtual void BeginStep(const Batch& batch) = 0;
+  // Returns M, the rows that the operations below work on until the next call: the batch's, and as
+  // many more without meaning, up to rows_max in all, as the device likes: steps that have the same
+  // M it may replay. `batch` lives as long; the page store has begun the same step, or
+  // AttendAndAppend is not called. REQUIRES: rows_max is at least the batch's rows, and the same on
+  // all ranks.
+  virtual int64_t BeginStep(const Batch& batch, int64_t rows_max) = 0;
   // Calls `operations`, or replays what an earlier call of it recorded. REQUIRES: they are
   // operations of this interface alone, and which ones, with which arguments, follows from the
   // number of rows.

@@ -190,10 +190,10 @@ void Worker::ListOutputs(const StepPlan& plan, Batch& batch, Submitted& step) {
 }
 
 absl::Status Worker::ChooseTokens(Submitted& step) {
-  constexpr size_t kBlock = static_cast<size_t>(Transformer::kLogitRowsMax);
-  for (size_t begin = 0; begin < step.uses.size(); begin += kBlock) {
+  const auto rows_max = static_cast<size_t>(transformer_->logit_rows_max());
+  for (size_t begin = 0; begin < step.uses.size(); begin += rows_max) {
     const std::span<const LogitUse> block =
-        std::span(step.uses).subspan(begin, std::min(kBlock, step.uses.size() - begin));
+        std::span(step.uses).subspan(begin, std::min(rows_max, step.uses.size() - begin));
     const Tensor logits =
         transformer_->Logits(static_cast<int64_t>(begin), static_cast<int64_t>(block.size()));
     const absl::Time start = absl::Now();

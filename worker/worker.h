@@ -52,6 +52,8 @@ struct WorkerOptions {
   int threads = 0;             // 0 = all cores
   std::string isa = "auto";    // CPU instruction set: see MakeCpuBackend
   std::string device = "cpu";  // "cpu", "cuda" (the GPU whose number is the rank) or "cuda:<n>"
+  // Tests: puts a sampler around the backend's own, such as one that answers late.
+  std::function<std::unique_ptr<TokenSampler>(std::unique_ptr<TokenSampler>)> around_sampler;
 };
 
 // What the scheduler must know of a rank, and what all ranks must agree on.

@@ -38,11 +38,11 @@ absl::Status CheckOptions(const WorkerOptions& options) {
   return absl::OkStatus();
 }
 
+// All but the rows of one call.
 SamplerShape ShapeOfSampler(const RankShard& shard, int64_t step_tokens_max) {
   SamplerShape shape;
   for (const Span& part : shard.vocab) shape.vocabulary.push_back(part.size());
   shape.rank = shard.rank;
-  shape.rows_max = std::min(Transformer::kLogitRowsMax, step_tokens_max);
   shape.uses_max = step_tokens_max;
   return shape;
 }
@@ -112,10 +112,11 @@ absl::Status Worker::Load(const Progress& progress) {
     spdlog::warn("worker: {} of {} matrices keep their stored format: inputs are no multiple of 32",
                  loaded.matrices_as_stored, loaded.matrices);
   }
-  const SamplerShape sampler = ShapeOfSampler(shard, options_.step_tokens_max);
+  SamplerShape sampler = ShapeOfSampler(shard, options_.step_tokens_max);
   ASSIGN_OR_RETURN(transformer_,
                    Transformer::Create(shape_, std::move(shard), std::move(loaded.weights),
                                        options_.step_tokens_max, *backend_));
+  sampler.rows_max = transformer_->logit_rows_max();
   sequences_ = std::make_unique<SequenceTable>(
       PlanLimits{shape_.vocab, positions_max_, options_.step_tokens_max});
   // Last, so that a share of the free memory is a share of what is left.
@@ -135,6 +136,7 @@ absl::Status Worker::MakePages(const KvLayout& layout, const SamplerShape& sampl
     store_.reset();
     ASSIGN_OR_RETURN(store_, backend_->CreatePages(layout, pages, positions_max_));
     ASSIGN_OR_RETURN(sampler_, backend_->CreateSampler(sampler));
+    if (options_.around_sampler) sampler_ = options_.around_sampler(std::move(sampler_));
     return WarmUp(progress);
   };
   ASSIGN_OR_RETURN(pages_total_, FitPages(wanted, static_cast<uint32_t>(layout.rows.size()), make));

@@ -105,10 +105,9 @@ absl::Status StepBench::Load() {
   ASSIGN_OR_RETURN(const uint32_t pages, CountPages({.memory_bytes = options_.kv_memory_mib << 20},
                                                     layout, backend_->PageMemoryBytes(1)));
   ASSIGN_OR_RETURN(store_, backend_->CreatePages(layout, pages, shape_.max_positions));
-  ASSIGN_OR_RETURN(
-      sampler_, backend_->CreateSampler({.vocabulary = {shape_.vocab},
-                                         .rows_max = std::min(rows_max, Transformer::kLogitRowsMax),
-                                         .uses_max = rows_max}));
+  ASSIGN_OR_RETURN(sampler_, backend_->CreateSampler({.vocabulary = {shape_.vocab},
+                                                      .rows_max = transformer_->logit_rows_max(),
+                                                      .uses_max = rows_max}));
   return absl::OkStatus();
 }
 
@@ -160,10 +159,10 @@ absl::Status StepBench::Submit() {
   sampler_->BeginStep(batch_);
   RETURN_IF_ERROR(transformer_->Forward(batch_));
   store_->Commit();
-  constexpr int64_t kBlock = Transformer::kLogitRowsMax;
+  const int64_t block = transformer_->logit_rows_max();
   const auto rows = static_cast<int64_t>(uses_.size());
-  for (int64_t at = 0; at < rows; at += kBlock) {
-    const int64_t count = std::min(kBlock, rows - at);
+  for (int64_t at = 0; at < rows; at += block) {
+    const int64_t count = std::min(block, rows - at);
     RETURN_IF_ERROR(sampler_->Choose(
         transformer_->Logits(at, count),
         std::span(uses_).subspan(static_cast<size_t>(at), static_cast<size_t>(count))));

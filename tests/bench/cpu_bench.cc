@@ -210,7 +210,7 @@ class Bench {
     const Tensor residual = residual_.Rows(rows), hidden = hidden_.Rows(rows);
     const Tensor delta = delta_.Rows(rows), qkv = qkv_.Rows(rows);
     const Tensor attended = attended_.Rows(rows), inner = inner_.Rows(rows);
-    backend_->BeginStep(batch);
+    backend_->BeginStep(batch, batch.rows());
     backend_->Embed(*head_, residual);
     backend_->RmsNorm(residual, norm_, 1e-5f, hidden);
     for (int64_t i = 0; i < kLayers; ++i) {

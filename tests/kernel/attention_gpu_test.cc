@@ -55,10 +55,11 @@ class Rig {
       }
     }
     ASSERT_TRUE(store_->BeginStep(chunks).ok());
-    gpu_->BeginStep(batch);
-    const Tensor in = NewTensor(*gpu_, qkv, batch.rows(), TensorUse::kOperand);
-    const std::vector<float> poison(static_cast<size_t>(batch.rows() * out_cols()), NAN);
-    const Tensor result = NewTensor(*gpu_, poison, batch.rows(), TensorUse::kOperand);
+    const int64_t rows = gpu_->BeginStep(batch, batch.rows() + 8);
+    qkv.resize(static_cast<size_t>(rows * cols()), NAN);
+    const Tensor in = NewTensor(*gpu_, qkv, rows, TensorUse::kOperand);
+    const std::vector<float> poison(static_cast<size_t>(rows * out_cols()), NAN);
+    const Tensor result = NewTensor(*gpu_, poison, rows, TensorUse::kOperand);
     gpu_->AttendAndAppend(1, in, {}, shape_.heads, result);
     store_->Commit();
     ASSERT_TRUE(store_->CheckIntegrity().ok()) << store_->CheckIntegrity();
@@ -186,6 +187,29 @@ TEST(GpuAttentionTest, BatchMatesDoNotMatter) {
     }
     ExpectClose(out[id], alone, kError);
     ExpectClose(alone, rig.Reference(history[id]), kError);
+  }
+}
+
+// A decode step of 19 sequences has 24 rows; the last five are of no sequence, their K and V of no
+// page. 17 query heads a kv head are more than the decode kernel takes.
+TEST(GpuAttentionTest, RowsBeyondTheBatchChangeNothing) {
+  for (const int64_t group : {4, 17}) {
+    Rig rig({.heads = 2 * group, .rows = {kFullRow, {HeadClass::kStreaming, 16, 16}}});
+    std::map<SequenceId, std::vector<float>> history, out;
+    std::vector<std::pair<SequenceId, int64_t>> prompts, decodes;
+    for (SequenceId id = 0; id < 19; ++id) {
+      history[id] = rig.RandomQkv(64, static_cast<uint32_t>(id));
+      ASSERT_TRUE(rig.store().AddSequence(id).ok());
+      prompts.push_back({id, 3 * static_cast<int64_t>(id) + 2});
+      decodes.push_back({id, 1});
+    }
+    rig.Step(prompts, history, out);
+    for (int i = 0; i < 4; ++i) rig.Step(decodes, history, out);
+    for (SequenceId id = 0; id < 19; ++id) {
+      auto expected = rig.Reference(history[id]);
+      expected.resize(out[id].size());
+      ExpectClose(out[id], expected, kError);
+    }
   }
 }
 

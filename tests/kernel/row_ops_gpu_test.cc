@@ -34,8 +34,8 @@ class GpuRowOpsTest : public testing::Test {
     return gpu_->Upload(values).value();
   }
   void Begin(const Batch& batch) {
-    gpu_->BeginStep(batch);
-    cpu_->BeginStep(batch);
+    gpu_->BeginStep(batch, batch.rows());
+    cpu_->BeginStep(batch, batch.rows());
   }
 
   // Heads [1, 1 + heads) of every row.

@@ -90,6 +90,32 @@ TEST_F(GpuWorkerTest, RecordedStepsAndStepsInFlightGiveTheSameTokens) {
   for (const auto& tokens : many) EXPECT_EQ(tokens, many.front());
 }
 
+// 20 sequences and 17 are the same recorded step of 24 rows.
+TEST_F(GpuWorkerTest, ARecordedStepServesFewerSequences) {
+  constexpr SequenceId kCount = 20;
+  const auto all = Pipelined(1, kCount, kTokens);
+  ASSERT_TRUE(rig_->BeginEpoch(2).ok());
+  StepPlan plan;
+  for (SequenceId id = 1; id <= kCount; ++id) {
+    plan.starts.push_back({id, {}, 0, static_cast<int64_t>(prompt_.size())});
+    plan.chunks.push_back({id, 0, prompt_, true, {}});
+  }
+  for (size_t step = 0; step < kTokens; ++step) {
+    const auto results = rig_->Step(plan);
+    ASSERT_TRUE(results.ok()) << results.status();
+    for (const SequenceResult& one : results->front().sequences) {
+      EXPECT_EQ(one.token, all[one.sequence - 1][step]) << "sequence " << one.sequence;
+    }
+    plan = StepPlan();
+    const SequenceId gone = std::min<SequenceId>(step, 3);
+    if (step >= 1 && step <= 3) plan.releases = {gone};
+    for (SequenceId id = gone + 1; id <= kCount; ++id) {
+      const auto position = static_cast<int64_t>(prompt_.size() + step);
+      plan.chunks.push_back({id, position, {}, true, {}});
+    }
+  }
+}
+
 TEST_F(GpuWorkerTest, AnEpochMayEndWithStepsInFlight) {
   const auto expected = Pipelined(1, 3, kTokens);
   for (Epoch epoch = 2; epoch < 8; ++epoch) {

@@ -35,6 +35,7 @@ class CpuBackend final : public Backend {
   absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(const RowSource& rows,
                                                      WeightFormat format) override;
   absl::StatusOr<std::span<const float>> Upload(std::span<const float> values) override;
+  int64_t LogitRowsMax() const override { return 128; }
   int64_t PageMemoryBytes(int ranks) const override;
   absl::StatusOr<std::unique_ptr<PageStore>> CreatePages(const KvLayout& layout, uint32_t pages,
                                                          int64_t positions_max) override;
@@ -42,7 +43,7 @@ class CpuBackend final : public Backend {
 
   absl::Status Connect(Collective* peers) override;
 
-  void BeginStep(const Batch& batch) override;
+  int64_t BeginStep(const Batch& batch, int64_t rows_max) override;
   absl::Status Run(absl::FunctionRef<absl::Status()> operations) override;
   void Embed(const PackedMatrix& table, Tensor out) override;
   void RmsNorm(Tensor x, std::span<const float> weight, float eps, Tensor out) override;
@@ -162,7 +163,10 @@ absl::Status CpuBackend::SumOverRanks(Tensor values) {
 
 absl::Status CpuBackend::Run(absl::FunctionRef<absl::Status()> operations) { return operations(); }
 
-void CpuBackend::BeginStep(const Batch& batch) { batch_ = &batch; }
+int64_t CpuBackend::BeginStep(const Batch& batch, int64_t) {
+  batch_ = &batch;
+  return batch.rows();
+}
 
 void CpuBackend::ForRows(int64_t rows, int64_t cols, absl::FunctionRef<void(int64_t)> body) {
   constexpr int64_t kItemValues = 8192;  // worth waking a thread for

@@ -22,6 +22,7 @@
 #include "worker/cuda/rows/row_ops.h"
 #include "worker/cuda/sampling/device_sampler.h"
 #include "worker/cuda/step_graphs.h"
+#include "worker/cuda/step_rows.h"
 #include "worker/cuda/weights/device_matrix.h"
 #include "worker/cuda/weights/weight_uploader.h"
 
@@ -66,6 +67,7 @@ class CudaBackend final : public Backend {
   absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(const RowSource& rows,
                                                      WeightFormat format) override;
   absl::StatusOr<std::span<const float>> Upload(std::span<const float> values) override;
+  int64_t LogitRowsMax() const override { return 512; }
   int64_t PageMemoryBytes(int ranks) const override;
   absl::StatusOr<std::unique_ptr<PageStore>> CreatePages(const KvLayout& layout, uint32_t pages,
                                                          int64_t positions_max) override;
@@ -73,7 +75,7 @@ class CudaBackend final : public Backend {
 
   absl::Status Connect(Collective* peers) override;
 
-  void BeginStep(const Batch& batch) override;
+  int64_t BeginStep(const Batch& batch, int64_t rows_max) override;
   absl::Status Run(absl::FunctionRef<absl::Status()> operations) override;
   void Embed(const PackedMatrix& table, Tensor out) override;
   void RmsNorm(Tensor x, std::span<const float> weight, float eps, Tensor out) override;
@@ -232,27 +234,24 @@ absl::Status CudaBackend::Connect(Collective* peers) {
   return absl::OkStatus();
 }
 
-void CudaBackend::BeginStep(const Batch& batch) {
-  std::vector<StepSequence> sequences;
-  std::vector<int32_t> sequence_of;
-  for (const BatchSequence& one : batch.sequences) {
-    const int32_t place = store_ == nullptr ? 0 : store_->Place(one.sequence);
-    sequence_of.insert(sequence_of.end(), static_cast<size_t>(one.length),
-                       static_cast<int32_t>(sequences.size()));
-    sequences.push_back({place, static_cast<int32_t>(one.position),
-                         static_cast<int32_t>(one.offset), static_cast<int32_t>(one.length)});
-  }
+int64_t CudaBackend::BeginStep(const Batch& batch, int64_t rows_max) {
+  const bool replays = attention_ != nullptr && DecodesOnly(batch);
+  const int64_t rows = replays ? std::min(RoundedRows(batch.rows()), rows_max) : batch.rows();
+  const StepRows step = MakeStepRows(batch, rows, [this](SequenceId sequence) {
+    return store_ == nullptr ? 0 : store_->Place(sequence);
+  });
   step_uploads_.Begin();
-  step_.tokens = step_uploads_.Add(std::span<const TokenId>(batch.tokens));
-  step_.positions = step_uploads_.Add(std::span<const int32_t>(batch.positions));
-  step_.sequence_of = step_uploads_.Add(std::span<const int32_t>(sequence_of));
-  step_.sequences = step_uploads_.Add(std::span<const StepSequence>(sequences));
+  step_.tokens = step_uploads_.Add(std::span<const TokenId>(step.tokens));
+  step_.positions = step_uploads_.Add(std::span<const int32_t>(step.positions));
+  step_.sequence_of = step_uploads_.Add(std::span<const int32_t>(step.sequence_of));
+  step_.sequences = step_uploads_.Add(std::span<const StepSequence>(step.sequences));
   step_.outputs = step_uploads_.Add(std::span<const int32_t>(batch.outputs));
-  step_.rows = static_cast<int32_t>(std::max(batch.tokens.size(), batch.positions.size()));
-  step_.sequence_count = static_cast<int32_t>(sequences.size());
+  step_.rows = static_cast<int32_t>(std::max(step.tokens.size(), step.positions.size()));
+  step_.sequence_count = static_cast<int32_t>(step.sequences.size());
   step_.output_count = static_cast<int32_t>(batch.outputs.size());
   step_uploads_.Send();
-  if (attention_ != nullptr) attention_->BeginStep(batch, step_);
+  if (attention_ != nullptr) attention_->BeginStep(step.sequences, step_);
+  return step_.rows;
 }
 
 absl::Status CudaBackend::Run(absl::FunctionRef<absl::Status()> operations) {

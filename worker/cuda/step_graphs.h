@@ -1,6 +1,7 @@
-// CUDA graphs of whole decode steps, one per number of rows: the operations of a step are recorded
-// the second time that a number of rows is seen, and replayed from then on. All that differs
-// between such steps lies in device memory at fixed places (StepView, page tables, decode plan).
+// CUDA graphs of whole decode steps, one per number of rows (step_rows.h keeps these few): the
+// operations of a step are recorded the second time that a number of rows is seen, and replayed
+// from then on. All that differs between such steps lies in device memory at fixed places
+// (StepView, page tables, decode plan).
 //
 // The worker's step thread owns it.
 #pragma once

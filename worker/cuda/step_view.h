@@ -13,7 +13,7 @@ struct StepSequence {
   int32_t place = 0;     // in the page tables
   int32_t position = 0;  // of its first row: positions written before the step
   int32_t offset = 0;    // its first row
-  int32_t length = 0;    // rows
+  int32_t length = 0;    // rows; 0: the row at `offset` means nothing
 };
 
 struct StepView {

@@ -54,7 +54,7 @@ absl::Status Transformer::Allocate(int64_t step_tokens_max) {
   const int64_t inner = shard_.intermediate.size();
   const int64_t hidden = shape_.hidden;
   const int64_t own_vocab = shard_.own_vocab().size();
-  const int64_t logit_rows = std::min(kLogitRowsMax, step_tokens_max);
+  const int64_t logit_rows = std::min(backend_.LogitRowsMax(), step_tokens_max);
   const struct {
     Tensor& tensor;
     int64_t rows;
@@ -79,9 +79,9 @@ absl::Status Transformer::Allocate(int64_t step_tokens_max) {
 }
 
 absl::Status Transformer::Forward(const Batch& batch) {
-  const int64_t rows = batch.rows();
-  CHECK(1 <= rows && rows <= residual_.rows) << "a batch of " << rows << " rows";
-  backend_.BeginStep(batch);
+  CHECK(1 <= batch.rows() && batch.rows() <= residual_.rows)
+      << "a batch of " << batch.rows() << " rows";
+  const int64_t rows = backend_.BeginStep(batch, residual_.rows);
   return backend_.Run([this, rows] { return Layers(rows); });
 }
 

@@ -19,9 +19,6 @@ namespace headgate {
 
 class Transformer {
  public:
-  // Rows whose logits are computed at a time: bounds their memory.
-  static constexpr int64_t kLogitRowsMax = 128;
-
   // Allocates the activations of step_tokens_max rows once. `backend` must outlive the result.
   // RESOURCE_EXHAUSTED when they do not fit.
   static absl::StatusOr<std::unique_ptr<Transformer>> Create(const ModelShape& shape,
@@ -35,8 +32,9 @@ class Transformer {
   absl::Status Forward(const Batch& batch);
 
   // This rank's part of the logits of the last batch's outputs [begin, begin + count): [count, own
-  // vocabulary], valid until the next call. REQUIRES: count <= kLogitRowsMax.
+  // vocabulary], valid until the next call. REQUIRES: count <= logit_rows_max().
   Tensor Logits(int64_t begin, int64_t count);
+  int64_t logit_rows_max() const { return logits_.rows; }
 
   // Where the time went since the last TakeTimes: attention, dense and collective are set.
   StepTimes TakeTimes();
@@ -65,7 +63,7 @@ class Transformer {
   Tensor gate_up_;
   Tensor hidden_;  // [M, I]
 
-  // kLogitRowsMax rows each.
+  // logit_rows_max() rows each.
   Tensor picked_;         // [rows, H]
   Tensor picked_normed_;  // [rows, H]
   Tensor logits_;         // [rows, own vocab]

@@ -64,7 +64,7 @@ class AttentionRig {
     batch.positions.resize(batch.tokens.size());
     ASSERT_TRUE(store_->BeginStep(chunks).ok());
     std::vector<float> out(static_cast<size_t>(batch.rows() * out_cols()));
-    backend_->BeginStep(batch);
+    backend_->BeginStep(batch, batch.rows());
     backend_->AttendAndAppend(1, {qkv.data(), DType::kF32, batch.rows(), qkv_cols()}, {},
                               spec_.heads, {out.data(), DType::kF32, batch.rows(), out_cols()});
     store_->Commit();

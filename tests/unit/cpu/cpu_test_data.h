@@ -62,7 +62,7 @@ inline std::vector<float> Unpack(Backend& backend, const PackedMatrix& matrix) {
   for (int64_t i = 0; i < matrix.outputs(); ++i) tokens.push_back(static_cast<TokenId>(i));
   std::vector<float> values(static_cast<size_t>(matrix.outputs() * matrix.inputs()));
   const Batch batch = BatchOf(std::move(tokens));
-  backend.BeginStep(batch);
+  backend.BeginStep(batch, batch.rows());
   backend.Embed(matrix, View(values, matrix.outputs()));
   return values;
 }

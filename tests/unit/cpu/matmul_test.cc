@@ -121,7 +121,7 @@ TEST_P(MatMulTest, NoRowsWritesNothing) {
   const auto packed = backend->Pack(MatrixOf(weights, 16, 32), WeightFormat::kInt4).value();
   backend->MatMul({nullptr, DType::kF32, 0, 32}, *packed, {}, {nullptr, DType::kF32, 0, 16});
   const Batch none;
-  backend->BeginStep(none);
+  backend->BeginStep(none, 0);
   backend->Embed(*packed, {nullptr, DType::kF32, 0, 32});
 }
 

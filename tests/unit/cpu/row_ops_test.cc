@@ -133,7 +133,7 @@ TEST_P(RowOpsTest, AddAndGather) {
   const auto before = x;
   Batch batch = BatchOf({}, {0, 1, 2, 3, 4});
   batch.outputs = {3, 4, 0, 4};
-  backend->BeginStep(batch);
+  backend->BeginStep(batch, batch.rows());
   EXPECT_TRUE(backend->SumAdd(View(x, 5), View(delta, 5)).ok());
   for (size_t i = 0; i < x.size(); ++i) EXPECT_EQ(x[i], before[i] + delta[i]);
   std::vector<float> out(3 * 37);

@@ -63,7 +63,7 @@ __global__ void AttendKernel(AttentionCall call) {
   const int32_t query_head = blockIdx.y;
   const int32_t head = query_head / (call.heads / call.kv_heads);
   const StepSequence sequence = call.step.sequences[call.step.sequence_of[m]];
-  if (call.long_chunks_only && sequence.length == 1) return;
+  if (sequence.length == 0 || (call.long_chunks_only && sequence.length == 1)) return;
   const RowSpec spec = call.tables.specs[call.row_begin + head];
   const int64_t t = call.step.positions[m];
   const int64_t window = WindowStart(spec, t, call.tables.page_tokens);
@@ -116,7 +116,7 @@ __global__ void AttendKernel(AttentionCall call) {
 __global__ void AppendKernel(AttentionCall call) {
   const int64_t m = blockIdx.x;
   const StepSequence sequence = call.step.sequences[call.step.sequence_of[m]];
-  if (call.long_chunks_only && sequence.length == 1) return;
+  if (sequence.length == 0 || (call.long_chunks_only && sequence.length == 1)) return;
   const int64_t position = call.step.positions[m];
   const int64_t next = sequence.position + sequence.length;
   const int64_t dim = call.head_dim;

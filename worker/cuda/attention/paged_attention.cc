@@ -1,5 +1,6 @@
 #include "worker/cuda/attention/paged_attention.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -10,6 +11,7 @@
 #include "worker/cuda/attention/prefill_attention.h"
 #include "worker/cuda/device/cuda_status.h"
 #include "worker/cuda/rows/row_ops.h"
+#include "worker/cuda/step_rows.h"
 
 namespace headgate {
 
@@ -31,18 +33,18 @@ absl::StatusOr<std::unique_ptr<PagedAttention>> PagedAttention::Create(const Dev
   RETURN_IF_ERROR(CudaStatus(cudaMemsetAsync(pages.data(), 0, static_cast<size_t>(bytes), stream),
                              "clearing pages"));
   ASSIGN_OR_RETURN(std::unique_ptr<DecodeAttention> decode,
-                   DecodeAttention::Create(layout, store.tables().places, stream));
+                   DecodeAttention::Create(layout, RoundedRows(store.tables().places), stream));
   return std::unique_ptr<PagedAttention>(
       new PagedAttention(store, std::move(pages), std::move(decode), stream));
 }
 
-void PagedAttention::BeginStep(const Batch& batch, const StepView& step) {
+void PagedAttention::BeginStep(std::span<const StepSequence> sequences, const StepView& step) {
   step_ = step;
   chunk_lengths_.clear();
   decodes_ = long_chunks_ = planned_ = false;
-  for (const BatchSequence& one : batch.sequences) {
-    chunk_lengths_.push_back(one.length);
-    decodes_ |= one.length == 1;
+  for (const StepSequence& one : sequences) {
+    chunk_lengths_.push_back(std::max(one.length, 1));  // no token now: one when it is replayed
+    decodes_ |= one.length <= 1;
     long_chunks_ |= one.length > 1;
   }
 }

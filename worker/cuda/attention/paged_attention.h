@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "worker/batch.h"
 #include "worker/cuda/attention/attention.h"
 #include "worker/cuda/attention/decode_attention.h"
 #include "worker/cuda/device/device_buffer.h"
@@ -29,9 +28,10 @@ class PagedAttention {
 
   int64_t page_bytes() const { return pages_.bytes(); }
 
-  // The rows that Run works on until the next call; the store has begun the same step.
-  void BeginStep(const Batch& batch, const StepView& step);
-  // Every sequence of the step has one row.
+  // The rows that Run works on until the next call; `sequences` are the step's, on the host. The
+  // store has begun the same step.
+  void BeginStep(std::span<const StepSequence> sequences, const StepView& step);
+  // No sequence of the step has more than one row.
   bool decodes_only() const { return !long_chunks_; }
   // The next Run of the step plans again: what was launched since BeginStep did not run.
   void ForgetPlan() { planned_ = false; }
