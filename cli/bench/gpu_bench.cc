@@ -14,7 +14,7 @@
 #include "base/status_macros.h"
 #include "worker/cuda/bench/attention_bench.h"
 #include "worker/cuda/bench/copy_bench.h"
-#include "worker/cuda/bench/forked_ranks.h"
+#include "worker/cuda/bench/gpu_ranks.h"
 #include "worker/cuda/bench/layer_bench.h"
 #include "worker/cuda/bench/matmul_bench.h"
 #include "worker/cuda/bench/peer_bench.h"
@@ -203,7 +203,7 @@ absl::Status MeasureAllReduce(Collective& peers, bool json) {
 absl::Status RunAllReduce(bool json) {
   const int gpus = std::min(CountGpus(), kPeersMax);
   if (gpus < 2) return absl::UnavailableError("bench: sums over ranks need two GPUs or more");
-  return RunForked(gpus, absl::Minutes(5),
+  return RunOnGpus(gpus, absl::Minutes(5),
                    [json](Collective& peers) { return MeasureAllReduce(peers, json); });
 }
 

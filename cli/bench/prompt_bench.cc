@@ -110,6 +110,7 @@ absl::StatusOr<nlohmann::json> Measure(PromptBench& bench, int64_t tokens, int64
 
 void AddPromptBenchOptions(CLI::App& command, PromptBenchOptions& options) {
   AddShapeFlags(command, options);
+  command.get_option("--sparsity")->needs(command.get_option("--policy"));
   command.add_option("--tokens", options.tokens, "lengths of the prompt, several may be given")
       ->delimiter(',')
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))

@@ -1,256 +1,141 @@
 #include "cli/bench/step_bench.h"
 
-#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <optional>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/time/clock.h"
 #include "base/status_macros.h"
-#include "kvstore/head_placement.h"
-#include "kvstore/policy/policy_bundle.h"
-#include "worker/backend_factory.h"
-#include "worker/model/named_shape.h"
-#include "worker/model/random_weights.h"
-#include "worker/model/transformer.h"
-#include "worker/page_budget.h"
+#include "cli/bench/step_rank.h"
+#include "cli/bench/step_setup.h"
+#include "worker/collective/forked_ranks.h"
+#include "worker/collective/local.h"
 
 namespace headgate {
 namespace {
 
-constexpr int64_t kWarmUp = 3;
-constexpr int64_t kFillTokens = 1 << 16;  // positions claimed at a time when a context is made
+constexpr absl::Duration kGroupTimeMax = absl::Hours(2);
 
-struct Measured {
-  int64_t batch = 0;
-  int64_t context = 0;
-  double micros = 0.0;
-  int64_t kv_bytes = 0;               // pages that the step's queries see
-  std::optional<DeviceTimes> device;  // of all measured steps
-};
-
-class StepBench {
+// What rank 0 prints: rows of a table as they are measured, or one JSON object at the end.
+class StepReport {
  public:
-  static absl::StatusOr<std::unique_ptr<StepBench>> Create(const StepBenchOptions& options);
+  StepReport(const StepBenchOptions& options, const StepSetup& setup, const StepRank& rank,
+             std::ostream& out)
+      : json_(options.json),
+        out_(out),
+        bytes_read_(rank.weight_bytes_read()),
+        bytes_held_(rank.weight_bytes_held()),
+        head_({{"device", rank.device()},
+               {"shape", options.shape},
+               {"ranks", options.ranks},
+               {"layers", setup.shape.layers},
+               {"page_layers", setup.page_layers},
+               {"weight_bytes", bytes_read_},
+               {"weight_bytes_held", bytes_held_}}) {}
 
-  // RESOURCE_EXHAUSTED when the contexts do not fit in memory.
-  absl::StatusOr<Measured> Run(int64_t batch, int64_t context);
-
-  int64_t weight_bytes() const { return weight_bytes_; }
-  std::string device() const { return backend_->Describe(); }
-  bool has_clock() const { return backend_->step_clock() != nullptr; }
+  void Begin() const;
+  void Add(const StepFigures& figures);
+  void AddUnfit(int64_t batch, int64_t context);
+  void Finish();
 
  private:
-  explicit StepBench(const StepBenchOptions& options) : options_(options) {}
-
-  absl::Status Load();
-  int64_t Positions(int64_t context) const { return context + 1 + kWarmUp + options_.steps; }
-  absl::Status CheckFits(int64_t batch, int64_t context) const;
-  absl::Status Fill(int64_t batch, int64_t context);
-  absl::Status Submit();
-  absl::StatusOr<double> Steps();
-  absl::Status Await(bool measured);
-  int64_t VisibleBytes(int64_t batch, int64_t position) const;
-
-  const StepBenchOptions options_;
-  ModelShape shape_;
-  int64_t weight_bytes_ = 0;
-  std::unique_ptr<Backend> backend_;
-  std::unique_ptr<PageStore> store_;
-  std::unique_ptr<Transformer> transformer_;
-  std::unique_ptr<TokenSampler> sampler_;
-  std::vector<Chunk> chunks_;  // the next decode step
-  std::vector<LogitUse> uses_;
-  Batch batch_;
-  std::optional<DeviceTimes> device_;  // of the measured steps; nullopt: no clock
+  const bool json_;
+  std::ostream& out_;
+  const int64_t bytes_read_;  // of weights, by a step
+  const int64_t bytes_held_;
+  nlohmann::json head_;
+  nlohmann::json rows_ = nlohmann::json::array();
 };
 
-absl::StatusOr<std::unique_ptr<StepBench>> StepBench::Create(const StepBenchOptions& options) {
-  std::unique_ptr<StepBench> bench(new StepBench(options));
-  RETURN_IF_ERROR(bench->Load());
-  return bench;
-}
-
-absl::Status StepBench::Load() {
-  ASSIGN_OR_RETURN(shape_, NamedShape(options_.shape));
-  for (const int64_t context : options_.contexts) {
-    if (Positions(context) <= shape_.max_positions) continue;
-    return absl::InvalidArgumentError(
-        absl::StrCat("--context ", context, ": ", options_.shape, " has ", shape_.max_positions,
-                     " positions, and the steps need ", Positions(0), " of them"));
+void StepReport::Begin() const {
+  if (json_) return;
+  const auto number = [this](const char* key) { return head_[key].get<int64_t>(); };
+  out_ << absl::StreamFormat("%s, %s, %.1f GB of weights read by a step, %.1f GB held",
+                             head_["device"].get<std::string>(), head_["shape"].get<std::string>(),
+                             static_cast<double>(bytes_read_) / 1e9,
+                             static_cast<double>(bytes_held_) / 1e9);
+  if (number("ranks") > 1) out_ << ", by each of " << number("ranks") << " ranks";
+  if (const int64_t pages = number("page_layers"); pages < number("layers")) {
+    out_ << "\n"
+         << number("layers") << " layers share the pages of " << pages
+         << ": layer l has those of l % " << pages;
   }
-  const PolicyTarget target{shape_.layers, shape_.kv_heads, options_.page_tokens};
-  PolicyBundle policy = FullPolicy(target);
-  if (!options_.policy.empty()) {
-    PolicyOptions chosen;
-    if (options_.sparsity >= 0) chosen.sparsity = options_.sparsity;
-    ASSIGN_OR_RETURN(policy, LoadPolicyBundle(options_.policy, chosen, target));
+  out_ << absl::StreamFormat("\n%8s %9s %12s %12s %10s %10s %8s\n", "batch", "context", "us / step",
+                             "tokens / s", "TB/s", "KV GB held", "idle %")
+       << std::flush;
+}
+
+void StepReport::Add(const StepFigures& figures) {
+  const auto batch = static_cast<double>(figures.batch);
+  const auto bytes = static_cast<double>(bytes_read_ + figures.kv_bytes_read);
+  const double tokens_per_s = batch / figures.micros * 1e6;
+  const double tb_per_s = bytes / figures.micros / 1e6;
+  rows_.push_back({{"batch", figures.batch},
+                   {"context", figures.context},
+                   {"us", figures.micros},
+                   {"tokens_per_s", tokens_per_s},
+                   {"bytes", bytes},
+                   {"tb_per_s", tb_per_s},
+                   {"kv_bytes_held", figures.kv_bytes_held},
+                   {"bytes_held", bytes_held_ + figures.kv_bytes_held}});
+  std::string idle = "-";
+  if (figures.device.has_value()) {
+    const auto [busy, device_idle] = *figures.device;
+    const double share = absl::FDivDuration(device_idle, busy + device_idle);
+    rows_.back()["idle_share"] = share;
+    idle = absl::StrFormat("%.2f", 100.0 * share);
   }
-  ASSIGN_OR_RETURN(const HeadPlacement placement, PlaceHeads(policy.rows, shape_.kv_heads, 1));
-  RankShard shard = MakeRankShard(shape_, placement, 0, 1);
-  WorkerOptions worker;
-  worker.device = options_.device;
-  ASSIGN_OR_RETURN(backend_, MakeBackend(worker));
-  ASSIGN_OR_RETURN(LoadedWeights made,
-                   MakeRandomWeights(shape_, shard, {}, 1, *backend_, [](double) {}));
-  weight_bytes_ = made.weights.step_bytes();
-  const int64_t rows_max = *std::max_element(options_.batches.begin(), options_.batches.end());
-  ASSIGN_OR_RETURN(transformer_, Transformer::Create(shape_, std::move(shard),
-                                                     std::move(made.weights), rows_max, *backend_));
-  const KvLayout layout = MakeKvLayout(options_.page_tokens, shape_.head_dim, DType::kBF16,
-                                       RowsOfRank(placement, 0, policy.rows, shape_.kv_heads));
-  ASSIGN_OR_RETURN(const uint32_t pages, CountPages({.memory_bytes = options_.kv_memory_mib << 20},
-                                                    layout, backend_->PageMemoryBytes(1)));
-  ASSIGN_OR_RETURN(store_, backend_->CreatePages(layout, pages, shape_.max_positions));
-  ASSIGN_OR_RETURN(sampler_, backend_->CreateSampler({.vocabulary = {shape_.vocab},
-                                                      .rows_max = transformer_->logit_rows_max(),
-                                                      .uses_max = rows_max}));
-  return absl::OkStatus();
+  if (json_) return;
+  out_ << absl::StreamFormat("%8d %9d %12.1f %12.1f %10.2f %10.2f %8s\n", figures.batch,
+                             figures.context, figures.micros, tokens_per_s, tb_per_s,
+                             static_cast<double>(figures.kv_bytes_held) / 1e9, idle)
+       << std::flush;
 }
 
-absl::Status StepBench::CheckFits(int64_t batch, int64_t context) const {
-  const KvLayout& layout = store_->layout();
-  int64_t pages = 0;
-  for (const RowSpec& row : layout.rows) {
-    pages += batch * WorstCasePages(row, Positions(context), layout.page_tokens);
-  }
-  const int64_t total = store_->Stats().total;
-  if (pages <= total) return absl::OkStatus();
-  return absl::ResourceExhaustedError(absl::StrCat("needs ", pages, " pages of ", total));
+void StepReport::AddUnfit(int64_t batch, int64_t context) {
+  rows_.push_back({{"batch", batch}, {"context", context}, {"error", "does not fit"}});
+  if (json_) return;
+  out_ << absl::StreamFormat("%8d %9d does not fit\n", batch, context) << std::flush;
 }
 
-// Claims the pages of the contexts; what lies in them does not matter for the time.
-absl::Status StepBench::Fill(int64_t batch, int64_t context) {
-  if (StepClock* const clock = backend_->step_clock()) clock->Clear();
-  sampler_->Clear();
-  store_->Clear();
-  chunks_.clear();
-  uses_.clear();
-  for (int64_t i = 0; i < batch; ++i) {
-    const SequenceId id = static_cast<SequenceId>(i + 1);
-    RETURN_IF_ERROR(store_->AddSequence(id));
-    sampler_->Add({id, {}, 0, 0});
-    for (int64_t at = 0; at < context; at += kFillTokens) {
-      const int64_t length = std::min(kFillTokens, context - at);
-      RETURN_IF_ERROR(store_->BeginStep(std::vector<Chunk>{
-          {id, at, std::vector<TokenId>(static_cast<size_t>(length)), false, {}}}));
-      store_->Commit();
-    }
-    chunks_.push_back({id, context, {}, true, {}});
-    uses_.push_back({.sequence = id, .sample = true});
-  }
-  return absl::OkStatus();
+void StepReport::Finish() {
+  if (!json_) return;
+  head_["steps"] = std::move(rows_);
+  out_ << head_ << "\n" << std::flush;
 }
 
-// One decode step of every sequence, as a worker submits it.
-absl::Status StepBench::Submit() {
-  if (StepClock* const clock = backend_->step_clock()) clock->Begin();
-  RETURN_IF_ERROR(store_->BeginStep(chunks_));
-  batch_ = {};
-  for (Chunk& chunk : chunks_) {
-    batch_.sequences.push_back({chunk.sequence, chunk.position, batch_.rows(), 1});
-    batch_.outputs.push_back(static_cast<int32_t>(batch_.rows()));
-    batch_.tokens.push_back(kLastSampled);
-    batch_.positions.push_back(static_cast<int32_t>(chunk.position++));
-  }
-  sampler_->BeginStep(batch_);
-  RETURN_IF_ERROR(transformer_->Forward(batch_));
-  store_->Commit();
-  const int64_t block = transformer_->logit_rows_max();
-  const auto rows = static_cast<int64_t>(uses_.size());
-  for (int64_t at = 0; at < rows; at += block) {
-    const int64_t count = std::min(block, rows - at);
-    RETURN_IF_ERROR(sampler_->Choose(
-        transformer_->Logits(at, count),
-        std::span(uses_).subspan(static_cast<size_t>(at), static_cast<size_t>(count))));
-  }
-  return sampler_->EndStep();
-}
-
-absl::Status StepBench::Await(bool measured) {
-  RETURN_IF_ERROR(sampler_->Await().status());
-  StepClock* const clock = backend_->step_clock();
-  if (clock == nullptr) return absl::OkStatus();
-  const DeviceTimes times = clock->Take();
-  if (!measured) return absl::OkStatus();
-  if (!device_.has_value()) device_.emplace();
-  device_->busy += times.busy;
-  device_->idle += times.idle;
-  return absl::OkStatus();
-}
-
-// Median microseconds from one step's end to the next one's, the next always submitted before.
-absl::StatusOr<double> StepBench::Steps() {
-  std::vector<double> micros;
-  absl::Time last;
-  device_.reset();
-  RETURN_IF_ERROR(Submit());
-  for (int64_t i = 0; i < kWarmUp + options_.steps; ++i) {
-    RETURN_IF_ERROR(Submit());
-    RETURN_IF_ERROR(Await(i >= kWarmUp));
-    const absl::Time now = absl::Now();
-    if (i >= kWarmUp) micros.push_back(absl::ToDoubleMicroseconds(now - last));
-    last = now;
-  }
-  RETURN_IF_ERROR(Await(false));
-  std::sort(micros.begin(), micros.end());
-  return micros[micros.size() / 2];
-}
-
-int64_t StepBench::VisibleBytes(int64_t batch, int64_t position) const {
-  const KvLayout& layout = store_->layout();
-  int64_t tokens = 0;
-  for (const RowSpec& row : layout.rows) {
-    const int64_t window = WindowStart(row, position, layout.page_tokens);
-    tokens += std::min(row.sinks, window) + position + 1 - window;
-  }
-  return batch * tokens * layout.page_bytes() / layout.page_tokens;
-}
-
-absl::StatusOr<Measured> StepBench::Run(int64_t batch, int64_t context) {
-  RETURN_IF_ERROR(CheckFits(batch, context));
-  RETURN_IF_ERROR(Fill(batch, context));
-  ASSIGN_OR_RETURN(const double micros, Steps());
-  return Measured{batch, context, micros, VisibleBytes(batch, context), device_};
-}
-
-nlohmann::json Row(const Measured& measured, int64_t weight_bytes) {
-  const double bytes = static_cast<double>(weight_bytes + measured.kv_bytes);
-  nlohmann::json row = {
-      {"batch", measured.batch},
-      {"context", measured.context},
-      {"us", measured.micros},
-      {"tokens_per_s", static_cast<double>(measured.batch) / measured.micros * 1e6},
-      {"bytes", bytes},
-      {"tb_per_s", bytes / measured.micros / 1e6}};
-  if (measured.device.has_value()) {
-    const auto [busy, idle] = *measured.device;
-    row["idle_share"] = absl::FDivDuration(idle, busy + idle);
-  }
-  return row;
-}
-
-void PrintStep(const nlohmann::json& row, std::ostream& out) {
-  out << absl::StreamFormat("%8d %9d ", row["batch"].get<int64_t>(), row["context"].get<int64_t>());
-  if (row.contains("error")) {
-    out << row["error"].get<std::string>();
-  } else {
-    out << absl::StreamFormat("%12.1f %12.1f %10.2f", row["us"].get<double>(),
-                              row["tokens_per_s"].get<double>(), row["tb_per_s"].get<double>());
-    if (row.contains("idle_share")) {
-      out << absl::StreamFormat(" %6.2f", 100.0 * row["idle_share"].get<double>());
+absl::Status MeasureRank(const StepBenchOptions& options, const StepSetup& setup, Collective& peers,
+                         std::ostream& out) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<StepRank> rank, StepRank::Create(options, setup, peers));
+  StepReport report(options, setup, *rank, out);
+  const bool tells = peers.rank() == 0;
+  if (tells) report.Begin();
+  for (const int64_t context : options.contexts) {
+    for (const int64_t batch : options.batches) {
+      const absl::StatusOr<StepFigures> figures = rank->Run(batch, context);
+      if (!figures.ok() && !absl::IsResourceExhausted(figures.status())) return figures.status();
+      if (!tells) continue;
+      if (figures.ok()) {
+        report.Add(*figures);
+      } else {
+        report.AddUnfit(batch, context);
+      }
     }
   }
-  out << "\n" << std::flush;
+  if (tells) report.Finish();
+  return absl::OkStatus();
 }
 
 }  // namespace
 
 void AddStepBenchOptions(CLI::App& command, StepBenchOptions& options) {
   AddShapeFlags(command, options);
+  command.get_option("--sparsity")
+      ->description(
+          "share of streaming heads: with --policy by the pattern's gates; without, that share of "
+          "every layer's kv heads, spread evenly (64 sinks, 256 recent)");
   command.add_option("--batch", options.batches, "sequences, several may be given")
       ->delimiter(',')
       ->check(CLI::Range(int64_t{1}, int64_t{4096}))
@@ -262,45 +147,37 @@ void AddStepBenchOptions(CLI::App& command, StepBenchOptions& options) {
   command.add_option("--steps", options.steps, "measured steps of each")
       ->check(CLI::Range(1, 100'000))
       ->capture_default_str();
-  command.add_option("--page-tokens", options.page_tokens, "positions in a page")
+  command.add_option("--page-tokens", options.page_tokens, "positions in a page; a power of two")
+      ->check(CLI::Range(1, 1024))
       ->capture_default_str();
   command
+      .add_option("--page-layers", options.page_layers,
+                  "layers with pages of their own, where memory lacks: layer l reads and writes "
+                  "those of layer l % N, which must keep the same positions [all]")
+      ->check(CLI::Range(1, 4096));
+  command
       .add_option("--kv-memory-mib", options.kv_memory_mib,
-                  "memory for KV pages, MiB; 0: what the device can spare")
+                  "memory for KV pages of a rank, MiB; 0: what the device can spare")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 24))
+      ->capture_default_str();
+  command
+      .add_option("--ranks", options.ranks,
+                  "ranks of a tensor-parallel group: a process each, with a GPU each or a share of "
+                  "the cores; figures are rank 0's")
+      ->check(CLI::Range(1, 64))
       ->capture_default_str();
   command.add_flag("--json", options.json, "one JSON object");
 }
 
 absl::Status RunStepBench(const StepBenchOptions& options, std::ostream& out) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<StepBench> bench, StepBench::Create(options));
-  nlohmann::json results = nlohmann::json::array();
-  if (!options.json) {
-    out << absl::StreamFormat(
-        "%s, %s, %.1f GB of weights\n%8s %9s %12s %12s %10s%s\n", bench->device(), options.shape,
-        static_cast<double>(bench->weight_bytes()) / 1e9, "batch", "context", "us / step",
-        "tokens / s", "TB/s", bench->has_clock() ? " idle %" : "");
+  ASSIGN_OR_RETURN(const StepSetup setup, SetUpSteps(options));
+  if (options.ranks == 1) {
+    const std::unique_ptr<Collective> alone = MakeSoloCollective();
+    return MeasureRank(options, setup, *alone, out);
   }
-  for (const int64_t context : options.contexts) {
-    for (const int64_t batch : options.batches) {
-      const absl::StatusOr<Measured> measured = bench->Run(batch, context);
-      if (absl::IsResourceExhausted(measured.status())) {
-        results.push_back({{"batch", batch}, {"context", context}, {"error", "does not fit"}});
-      } else {
-        RETURN_IF_ERROR(measured.status());
-        results.push_back(Row(*measured, bench->weight_bytes()));
-      }
-      if (!options.json) PrintStep(results.back(), out);
-    }
-  }
-  if (options.json) {
-    out << nlohmann::json{{"device", bench->device()},
-                          {"shape", options.shape},
-                          {"weight_bytes", bench->weight_bytes()},
-                          {"steps", std::move(results)}}
-        << "\n";
-  }
-  return absl::OkStatus();
+  out.flush();  // children must not print again what waits here
+  return RunForked(options.ranks, kGroupTimeMax,
+                   [&](Collective& peers) { return MeasureRank(options, setup, peers, out); });
 }
 
 }  // namespace headgate

@@ -15,7 +15,7 @@
 #include "absl/time/clock.h"
 #include "base/status_macros.h"
 #include "worker/cpu/float_formats.h"
-#include "worker/cuda/bench/forked_ranks.h"
+#include "worker/cuda/bench/gpu_ranks.h"
 #include "worker/cuda/device/cuda_status.h"
 #include "worker/cuda/group/peer_group.h"
 
@@ -157,7 +157,7 @@ bool ShareOneGpu() { return CountGpus() < 2; }
 
 TEST(PeerGpuTest, SumsAndNormsOfAllShapes) {
   ASSERT_GT(CountGpus(), 0);
-  const absl::Status status = RunForked(RanksToTest(), kLimit, [](Collective& peers) {
+  const absl::Status status = RunOnGpus(RanksToTest(), kLimit, [](Collective& peers) {
     for (const int64_t cols : {8, 64, 576, 4096, 8192}) {
       Rank rank(peers, 33, cols);
       RETURN_IF_ERROR(rank.Start({}));
@@ -180,7 +180,7 @@ TEST(PeerGpuTest, SumsAndNormsOfAllShapes) {
 TEST(PeerGpuTest, ManyRoundsBackToBack) {
   ASSERT_GT(CountGpus(), 0);
   const int rounds = ShareOneGpu() ? 40 : 1000;
-  const absl::Status status = RunForked(RanksToTest(), kLimit, [rounds](Collective& peers) {
+  const absl::Status status = RunOnGpus(RanksToTest(), kLimit, [rounds](Collective& peers) {
     constexpr int64_t kRows = 4;
     Rank rank(peers, kRows, 4096);
     RETURN_IF_ERROR(rank.Start({}));
@@ -211,7 +211,7 @@ TEST(PeerGpuTest, MoreRowsThanBlocksAndOddNumbersOfRanks) {
   for (const Case& one :
        {Case{2, 300, 8192, 16 << 20}, Case{2, 5000, 64, 1 << 20}, Case{3, 300, 4096, 4 << 20},
         Case{5, 40, 4096, 300'000}, Case{8, 3, 576, 1 << 20}}) {
-    const absl::Status status = RunForked(one.ranks, kLimit, [&one](Collective& peers) {
+    const absl::Status status = RunOnGpus(one.ranks, kLimit, [&one](Collective& peers) {
       Rank rank(peers, one.rows, one.cols);
       PeerGroupOptions options;
       options.inbox_bytes = one.inbox_bytes;
@@ -245,7 +245,7 @@ absl::Status CaptureCalls(Rank& rank, int calls, cudaGraphExec_t& run) {
 TEST(PeerGpuTest, ReplaysOfAGraphOfAnOddNumberOfCalls) {
   ASSERT_GT(CountGpus(), 0);
   const int replays = ShareOneGpu() ? 3 : 60;
-  const absl::Status status = RunForked(RanksToTest(), kLimit, [replays](Collective& peers) {
+  const absl::Status status = RunOnGpus(RanksToTest(), kLimit, [replays](Collective& peers) {
     constexpr int kCalls = 15;
     constexpr int64_t kRows = 64;
     Rank rank(peers, kRows, 4096);
@@ -268,7 +268,7 @@ TEST(PeerGpuTest, ReplaysOfAGraphOfAnOddNumberOfCalls) {
 
 TEST(PeerGpuTest, ALostPeerIsAnErrorAfterOneTimeLimit) {
   ASSERT_GT(CountGpus(), 0);
-  const absl::Status status = RunForked(2, kLimit, [](Collective& peers) -> absl::Status {
+  const absl::Status status = RunOnGpus(2, kLimit, [](Collective& peers) -> absl::Status {
     PeerGroupOptions options;
     options.timeout = absl::Milliseconds(500);
     Rank rank(peers, 4, 4096);
@@ -297,7 +297,7 @@ TEST(PeerGpuTest, ALostPeerIsAnErrorAfterOneTimeLimit) {
 TEST(PeerGpuTest, TakesWholeCellsAndLeavesTheLargeSumsOfManyRanksToNccl) {
   ASSERT_GT(CountGpus(), 0);
   for (const int ranks : {2, 3}) {
-    const absl::Status status = RunForked(ranks, kLimit, [](Collective& peers) -> absl::Status {
+    const absl::Status status = RunOnGpus(ranks, kLimit, [](Collective& peers) -> absl::Status {
       PeerGroupOptions options;
       options.inbox_bytes = int64_t{8000} * 2 * (peers.size() - 1);  // a row of 4,000
       CudaBuffer inbox;
@@ -319,7 +319,7 @@ TEST(PeerGpuTest, TakesWholeCellsAndLeavesTheLargeSumsOfManyRanksToNccl) {
 
 TEST(PeerGpuTest, WhatOneRankCannotNoRankDoes) {
   ASSERT_GT(CountGpus(), 0);
-  const absl::Status status = RunForked(2, kLimit, [](Collective& peers) -> absl::Status {
+  const absl::Status status = RunOnGpus(2, kLimit, [](Collective& peers) -> absl::Status {
     PeerGroupOptions options;
     if (peers.rank() == 1) options.inbox_bytes = 0;
     CudaBuffer inbox;

@@ -10,7 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
-#include "worker/cuda/bench/forked_ranks.h"
+#include "worker/cuda/bench/gpu_ranks.h"
 #include "worker/cuda/device/cuda_status.h"
 #include "worker/cuda/sampling/device_sampler.h"
 #include "worker/sampling/host_sampler.h"
@@ -118,7 +118,7 @@ TEST(GpuSampleRanksTest, EveryRankDrawsWhatOneHostDraws) {
   if (gpus < 2) GTEST_SKIP() << "one GPU; NCCL needs one per rank";
   for (const std::vector<int64_t>& widths :
        {std::vector<int64_t>{20, 11}, {64128, 64128}, {24577, 24575}}) {
-    const absl::Status status = RunForked(2, absl::Seconds(50), [&widths](Collective& peers) {
+    const absl::Status status = RunOnGpus(2, absl::Seconds(50), [&widths](Collective& peers) {
       return CompareWithHost(peers, widths);
     });
     EXPECT_TRUE(status.ok()) << widths[0] << " and " << widths[1] << ": " << status;

@@ -13,10 +13,10 @@
 # holds ours alone. Another order of the two calls is as good: `ours`, `vllm`, then `report COMMIT`.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+source tools/gpu/measure.sh
 kit=.cache/vllm
 work=/tmp/headgate_compare
-headgate=.gpu/headgate
-pattern=tests/data/head_patterns/Llama-3-8B-Instruct-Gradient-1048k
+measure_seconds_max=120
 
 fail() {
   echo "vllm_compare: $1" >&2
@@ -48,17 +48,6 @@ run_vllm() {
       --log "$work/vllm.log"
   ) || tail -n 20 "$work/vllm.log" >&2
   cp "$work/vllm.jsonl" "${OUT:-.gpu}/"
-}
-
-measure() { # NAME command ...: its JSON; a failure is one figure less
-  local start=$SECONDS name=$1
-  shift
-  if timeout 120 "$@" >"$work/ours/$name.json" 2>"$work/ours/$name.err"; then
-    echo "$name: $((SECONDS - start)) s"
-  else
-    echo "$name: failed, exit $?: $(tail -n 1 "$work/ours/$name.err")"
-    rm -f "$work/ours/$name.json"
-  fi
 }
 
 replay() { # NAME LINES...: a trace of these lines through the server
@@ -122,10 +111,9 @@ serve_streaming() {
 }
 
 run_ours() { # COMMIT
-  [ -x "$headgate" ] || fail "no $headgate: run tools/gpu/pack.sh first and carry .gpu"
-  source tools/gpu/env.sh
   rm -rf "$work/ours"
-  mkdir -p "$work/ours" "$work/run"
+  mkdir -p "$work/run"
+  begin_measuring "$work/ours"
   measure startup "$headgate" bench startup --shape llama3-8b --json
   measure step_1 "$headgate" bench step --batch 1 --context 1024,131072 --json
   measure step_64 "$headgate" bench step --batch 64 --context 4096 --json

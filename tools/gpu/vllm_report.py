@@ -7,11 +7,11 @@ WORK_DIR/vllm.jsonl: vLLM's figures, one JSON line each. WORK_DIR/ours/NAME.json
 is of tokens a second, ours over vLLM's: `engine` without a server (`bench step`, `bench prompt`),
 `serve` through server, scheduler and worker over gRPC. vLLM's are of its engine without a server.
 """
-import datetime
 import json
 import pathlib
-import subprocess
 import sys
+
+import report as session
 
 
 def read_vllm(path):
@@ -20,11 +20,6 @@ def read_vllm(path):
         figure = json.loads(line)
         figures.setdefault(figure.pop("name"), figure)  # of several traces the first
     return figures
-
-
-def read_ours(folder):
-    return {file.stem: json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))
-            if file.stat().st_size > 0}
 
 
 def step(ours, part, batch, context):
@@ -87,18 +82,9 @@ def show(value, form):
     return "-" if value is None else form % value
 
 
-def device():
-    try:
-        asked = subprocess.run(["nvidia-smi", "--query-gpu=name,driver_version",
-                                "--format=csv,noheader"], capture_output=True, text=True)
-    except OSError:
-        return "unknown"
-    return asked.stdout.strip()
-
-
 def main():
     work, commit, out = pathlib.Path(sys.argv[1]), sys.argv[2], pathlib.Path(sys.argv[3])
-    vllm, ours = read_vllm(work / "vllm.jsonl"), read_ours(work / "ours")
+    vllm, ours = read_vllm(work / "vllm.jsonl"), session.read_parts(work / "ours")
     table = {}
     print(f"{'tokens/s':34} {'vLLM':>10} {'engine':>10} {'ratio':>7} {'serve':>10} {'ratio':>7}")
     for name, (peer, engine, serve) in rows(vllm, ours).items():
@@ -110,12 +96,9 @@ def main():
               f"{show(ratio(serve), '%.2fx'):>7}")
     start = vllm.get("start", {}).get("ready_s"), ours.get("startup", {}).get("ready_s")
     print(f"seconds to ready: vLLM {show(start[0], '%.1f')}, ours {show(start[1], '%.1f')}")
-    report = {"commit": commit, "date": datetime.date.today().isoformat(),
-              "command": "tools/gpu/vllm_compare.sh", "device": device(),
-              "tokens_per_s": table, "ready_s": {"vllm": start[0], "ours": start[1]},
-              "vllm": vllm, "ours": ours}
-    out.write_text(json.dumps(report, indent=1) + "\n")
-    print(f"wrote {out}")
+    session.write(out, session.head("tools/gpu/vllm_compare.sh", commit) | {
+        "tokens_per_s": table, "ready_s": {"vllm": start[0], "ours": start[1]},
+        "vllm": vllm, "ours": ours})
 
 
 if __name__ == "__main__":
