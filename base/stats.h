@@ -27,13 +27,6 @@ struct Histogram {
   }
 };
 
-// A queue, table or buffer with a limit.
-struct QueueStats {
-  std::string name;
-  uint64_t size = 0;
-  uint64_t limit = 0;
-};
-
 struct RankStats {
   int group = 0;
   int rank = 0;
@@ -63,7 +56,7 @@ struct SchedulerStats {
   uint64_t stale_messages = 0;    // older epoch or unknown sequence: ignored
   Histogram step_seconds_decode;  // steps with decode chunks only
   Histogram step_seconds_mixed;   // steps with any prefill chunk
-  StepTimes last_times;
+  StepTimes last_times;           // of rank 0, of a step that computed something
   std::vector<RankStats> ranks;
   // Filled by the gRPC shell.
   uint64_t servers_attached = 0;

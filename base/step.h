@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -92,6 +94,15 @@ struct PageStats {
   bool operator==(const PageStats&) const = default;
 };
 
+// By the clock of a device that works while the host does something else.
+struct DeviceTimes {
+  absl::Duration busy;  // from the step's first work to the end of its last, with gaps between
+  absl::Duration idle;  // from the end of the step before to the first work, which is what the host
+                        // cost; 0 when no step was in flight: a pause says nothing about the host
+
+  bool operator==(const DeviceTimes&) const = default;
+};
+
 struct StepTimes {
   absl::Duration total;  // on this rank, from when it was submitted or the step before ended
   absl::Duration attention;
@@ -99,19 +110,18 @@ struct StepTimes {
   absl::Duration
       collective;         // sums over ranks with what follows them (residual, norm), and waiting
   absl::Duration sample;  // gathering logits included
+  std::optional<DeviceTimes> device = std::nullopt;  // none: no such clock, or nothing to compute
 
   bool operator==(const StepTimes&) const = default;
 };
 
-// The queues of a rank's own process when it sent a result. Its shell fills it; zero limits: not
-// told.
-struct RankQueues {
-  uint32_t inbox = 0;  // events that wait for the step thread
-  uint32_t inbox_limit = 0;
-  uint32_t unsent_replies = 0;  // messages that wait to be written to the scheduler
-  uint32_t unsent_replies_limit = 0;
+// A queue, table, cache or buffer with a limit. Names have [a-z0-9_] only.
+struct QueueStats {
+  std::string name;
+  uint64_t size = 0;
+  uint64_t limit = 0;
 
-  bool operator==(const RankQueues&) const = default;
+  bool operator==(const QueueStats&) const = default;
 };
 
 struct StepResult {
@@ -120,7 +130,9 @@ struct StepResult {
   std::vector<SequenceResult> sequences;  // one per chunk of the plan, in the plan's order
   PageStats pages;
   StepTimes times;
-  RankQueues queues;
+  // Of the rank's process when it sent this: its backend's, its worker's and its shell's, each name
+  // once.
+  std::vector<QueueStats> queues;
 
   bool operator==(const StepResult&) const = default;
 };

@@ -59,6 +59,9 @@ void AddSteps(const SchedulerStats& stats, FamilyList& list) {
   phase("dense", stats.last_times.dense);
   phase("collective", stats.last_times.collective);
   phase("sample", stats.last_times.sample);
+  if (!stats.last_times.device.has_value()) return;
+  phase("device", stats.last_times.device->busy);
+  phase("device_idle", stats.last_times.device->idle);
 }
 
 FamilyList::Labels Where(const RankStats& rank) {

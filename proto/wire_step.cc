@@ -1,4 +1,8 @@
 // StepPlan and StepResult: the link between the scheduler and a rank.
+#include <algorithm>
+#include <limits>
+#include <string_view>
+
 #include "absl/container/flat_hash_set.h"
 #include "base/status_macros.h"
 #include "proto/wire.h"
@@ -55,33 +59,74 @@ absl::StatusOr<SequenceResult> SequenceResultFromWire(const internal::SequenceRe
   return result;
 }
 
+void TimesToWire(const StepTimes& times, internal::StepTimes& out) {
+  out.set_total_ns(absl::ToInt64Nanoseconds(times.total));
+  out.set_attention_ns(absl::ToInt64Nanoseconds(times.attention));
+  out.set_dense_ns(absl::ToInt64Nanoseconds(times.dense));
+  out.set_collective_ns(absl::ToInt64Nanoseconds(times.collective));
+  out.set_sample_ns(absl::ToInt64Nanoseconds(times.sample));
+  if (!times.device.has_value()) return;
+  out.mutable_device()->set_busy_ns(absl::ToInt64Nanoseconds(times.device->busy));
+  out.mutable_device()->set_idle_ns(absl::ToInt64Nanoseconds(times.device->idle));
+}
+
 absl::StatusOr<StepTimes> TimesFromWire(const internal::StepTimes& in) {
-  for (int64_t ns :
-       {in.total_ns(), in.attention_ns(), in.dense_ns(), in.collective_ns(), in.sample_ns()}) {
+  for (int64_t ns : {in.total_ns(), in.attention_ns(), in.dense_ns(), in.collective_ns(),
+                     in.sample_ns(), in.device().busy_ns(), in.device().idle_ns()}) {
     RETURN_IF_ERROR(CheckRange("times", ns, 0, wire::kStepNsMax));
   }
-  return StepTimes{.total = absl::Nanoseconds(in.total_ns()),
-                   .attention = absl::Nanoseconds(in.attention_ns()),
-                   .dense = absl::Nanoseconds(in.dense_ns()),
-                   .collective = absl::Nanoseconds(in.collective_ns()),
-                   .sample = absl::Nanoseconds(in.sample_ns())};
+  StepTimes times;
+  times.total = absl::Nanoseconds(in.total_ns());
+  times.attention = absl::Nanoseconds(in.attention_ns());
+  times.dense = absl::Nanoseconds(in.dense_ns());
+  times.collective = absl::Nanoseconds(in.collective_ns());
+  times.sample = absl::Nanoseconds(in.sample_ns());
+  if (in.has_device()) {
+    times.device = DeviceTimes{absl::Nanoseconds(in.device().busy_ns()),
+                               absl::Nanoseconds(in.device().idle_ns())};
+  }
+  return times;
 }
 
-void QueuesToWire(const RankQueues& queues, internal::RankQueues& out) {
-  out.set_inbox(queues.inbox);
-  out.set_inbox_limit(queues.inbox_limit);
-  out.set_unsent_replies(queues.unsent_replies);
-  out.set_unsent_replies_limit(queues.unsent_replies_limit);
+using WireQueues = google::protobuf::RepeatedPtrField<internal::Queue>;
+
+void QueuesToWire(const std::vector<QueueStats>& queues, WireQueues& out) {
+  for (const QueueStats& queue : queues) {
+    internal::Queue* wire_queue = out.Add();
+    wire_queue->set_name(queue.name);
+    wire_queue->set_size(queue.size);
+    wire_queue->set_limit(queue.limit);
+  }
 }
 
-absl::StatusOr<RankQueues> QueuesFromWire(const internal::RankQueues& in) {
-  RETURN_IF_ERROR(CheckRange("queues.inbox", int64_t{in.inbox()}, 0, in.inbox_limit()));
-  RETURN_IF_ERROR(CheckRange("queues.unsent_replies", int64_t{in.unsent_replies()}, 0,
-                             in.unsent_replies_limit()));
-  return RankQueues{.inbox = in.inbox(),
-                    .inbox_limit = in.inbox_limit(),
-                    .unsent_replies = in.unsent_replies(),
-                    .unsent_replies_limit = in.unsent_replies_limit()};
+// Names become labels of a page that others read.
+bool IsQueueName(std::string_view name) {
+  const auto allowed = [](char c) {
+    return ('a' <= c && c <= 'z') || ('0' <= c && c <= '9') || c == '_';
+  };
+  return 0 < name.size() && name.size() <= wire::kQueueNameBytesMax &&
+         std::all_of(name.begin(), name.end(), allowed);
+}
+
+absl::StatusOr<std::vector<QueueStats>> QueuesFromWire(const WireQueues& in) {
+  RETURN_IF_ERROR(CheckRange("result.queues", int64_t{in.size()}, 0, wire::kQueuesMax));
+  std::vector<QueueStats> queues;
+  queues.reserve(static_cast<size_t>(in.size()));
+  absl::flat_hash_set<std::string_view> seen;
+  for (const internal::Queue& queue : in) {
+    if (!IsQueueName(queue.name())) {
+      return absl::InvalidArgumentError("wire: queue.name must be 1 to 64 of a-z, 0-9 and _");
+    }
+    if (!seen.insert(queue.name()).second) {
+      return absl::InvalidArgumentError("wire: result.queues has a queue.name twice");
+    }
+    // Beyond int64 they wrap around to negative numbers.
+    const auto limit = static_cast<int64_t>(queue.limit());
+    RETURN_IF_ERROR(CheckRange("queue.limit", limit, 1, std::numeric_limits<int64_t>::max()));
+    RETURN_IF_ERROR(CheckRange("queue.size", static_cast<int64_t>(queue.size()), 0, limit));
+    queues.push_back({queue.name(), queue.size(), queue.limit()});
+  }
+  return queues;
 }
 
 }  // namespace
@@ -158,12 +203,7 @@ void ToWire(const StepResult& result, internal::StepResult& out) {
     wire_sequence->set_failed(sequence.failed);
   }
   wire::ToWire(result.pages, *out.mutable_pages());
-  internal::StepTimes* times = out.mutable_times();
-  times->set_total_ns(absl::ToInt64Nanoseconds(result.times.total));
-  times->set_attention_ns(absl::ToInt64Nanoseconds(result.times.attention));
-  times->set_dense_ns(absl::ToInt64Nanoseconds(result.times.dense));
-  times->set_collective_ns(absl::ToInt64Nanoseconds(result.times.collective));
-  times->set_sample_ns(absl::ToInt64Nanoseconds(result.times.sample));
+  TimesToWire(result.times, *out.mutable_times());
   QueuesToWire(result.queues, *out.mutable_queues());
 }
 

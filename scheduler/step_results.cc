@@ -54,8 +54,8 @@ void Scheduler::State::Apply(Group& group, std::span<const StepResult> by_rank, 
     group.pages[rank] = by_rank[rank].pages;
     slowest = std::max(slowest, by_rank[rank].times.total);
   }
-  stats.last_times = by_rank[0].times;
   if (step.chunks.empty()) return;
+  stats.last_times = by_rank[0].times;
   (step.prefill ? stats.step_seconds_mixed : stats.step_seconds_decode)
       .Add(absl::ToDoubleSeconds(slowest));
 }

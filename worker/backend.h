@@ -23,6 +23,7 @@
 #include "worker/collective/collective.h"
 #include "worker/row_source.h"
 #include "worker/sampling/token_sampler.h"
+#include "worker/step_clock.h"
 #include "worker/tensor.h"
 
 namespace headgate {
@@ -47,6 +48,10 @@ class Backend {
   virtual ~Backend() = default;
 
   virtual std::string Describe() const = 0;  // device, instruction set, threads: one line
+  // The device's own clock; null where the operations are done when they return.
+  virtual StepClock* step_clock() = 0;
+  // Everything here that has a limit, for metrics; each name once. Asked for at every step.
+  virtual std::vector<QueueStats> Queues() const = 0;
 
   // --- Start-up -----------------------------------------------------------------------------
   // Memory for activations, alive as long as the backend. RESOURCE_EXHAUSTED when there is none.

@@ -48,6 +48,7 @@ absl::Status Worker::BeginEpoch(Epoch epoch, std::unique_ptr<Collective> collect
 
 void Worker::EndEpoch() {
   LeaveGroup();
+  if (StepClock* const clock = backend_->step_clock()) clock->Clear();
   sampler_->Clear();
   store_->Clear();
   sequences_->Clear();
@@ -73,6 +74,8 @@ absl::Status Worker::Submit(const StepPlan& plan) {
   step.result.epoch = plan.epoch;
   step.result.step = plan.step;
   step.computes = !plan.chunks.empty();
+  StepClock* const clock = backend_->step_clock();
+  if (step.computes && clock != nullptr) clock->Begin();
   absl::Status done = Apply(plan);
   if (done.ok() && step.computes) done = Compute(plan, step);
   if (!done.ok()) {
@@ -96,8 +99,10 @@ absl::StatusOr<bool> Worker::Ready() {
 
 absl::StatusOr<StepResult> Worker::Await() {
   CHECK(!submitted_.empty()) << "no step in flight";
+  std::vector<QueueStats> queues = Queues();  // with the step itself in flight
   Submitted step = std::move(submitted_.front());
   submitted_.pop_front();
+  step.result.queues = std::move(queues);
   if (step.computes) {
     absl::StatusOr<std::vector<LogitOutcome>> outcomes = sampler_->Await();
     if (!outcomes.ok()) {
@@ -107,11 +112,20 @@ absl::StatusOr<StepResult> Worker::Await() {
     for (size_t i = 0; options_.rank == 0 && i < step.outputs.size(); ++i) {
       FillIn(step.uses[i], step.outputs[i], std::move((*outcomes)[i]), step.result);
     }
+    if (StepClock* const clock = backend_->step_clock()) step.result.times.device = clock->Take();
   }
   const absl::Time now = absl::Now();
   step.result.times.total = now - std::max(step.start, last_end_);
   last_end_ = now;
   return std::move(step.result);
+}
+
+std::vector<QueueStats> Worker::Queues() const {
+  std::vector<QueueStats> queues = backend_->Queues();
+  queues.push_back({"steps_in_flight", submitted_.size(), kStepsInFlightMax});
+  queues.push_back(
+      {"sequences", sequences_->size(), static_cast<uint64_t>(store_->sequences_max())});
+  return queues;
 }
 
 // Releases, starts, and pages for the chunks.

@@ -136,6 +136,7 @@ class Worker {
   absl::Status Compute(const StepPlan& plan, Submitted& step);
   void ListOutputs(const StepPlan& plan, Batch& batch, Submitted& step);
   absl::Status ChooseTokens(Submitted& step);
+  std::vector<QueueStats> Queues() const;
   void FillIn(const LogitUse& use, const Output& output, LogitOutcome outcome, StepResult& result);
 
   const WorkerOptions options_;

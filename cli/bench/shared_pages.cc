@@ -16,6 +16,8 @@ class SharedPages final : public Backend {
   }
 
   std::string Describe() const override { return inner_->Describe(); }
+  StepClock* step_clock() override { return inner_->step_clock(); }
+  std::vector<QueueStats> Queues() const override { return inner_->Queues(); }
   absl::StatusOr<Tensor> Allocate(int64_t rows, int64_t cols, TensorUse use) override {
     return inner_->Allocate(rows, cols, use);
   }

@@ -62,8 +62,8 @@ void StepReport::Begin() const {
          << number("layers") << " layers share the pages of " << pages
          << ": layer l has those of l % " << pages;
   }
-  out_ << absl::StreamFormat("\n%8s %9s %12s %12s %10s %10s\n", "batch", "context", "us / step",
-                             "tokens / s", "TB/s", "KV GB held")
+  out_ << absl::StreamFormat("\n%8s %9s %12s %12s %10s %10s %8s\n", "batch", "context", "us / step",
+                             "tokens / s", "TB/s", "KV GB held", "idle %")
        << std::flush;
 }
 
@@ -80,10 +80,17 @@ void StepReport::Add(const StepFigures& figures) {
                    {"tb_per_s", tb_per_s},
                    {"kv_bytes_held", figures.kv_bytes_held},
                    {"bytes_held", bytes_held_ + figures.kv_bytes_held}});
+  std::string idle = "-";
+  if (figures.device.has_value()) {
+    const auto [busy, device_idle] = *figures.device;
+    const double share = absl::FDivDuration(device_idle, busy + device_idle);
+    rows_.back()["idle_share"] = share;
+    idle = absl::StrFormat("%.2f", 100.0 * share);
+  }
   if (json_) return;
-  out_ << absl::StreamFormat("%8d %9d %12.1f %12.1f %10.2f %10.2f\n", figures.batch,
+  out_ << absl::StreamFormat("%8d %9d %12.1f %12.1f %10.2f %10.2f %8s\n", figures.batch,
                              figures.context, figures.micros, tokens_per_s, tb_per_s,
-                             static_cast<double>(figures.kv_bytes_held) / 1e9)
+                             static_cast<double>(figures.kv_bytes_held) / 1e9, idle)
        << std::flush;
 }
 

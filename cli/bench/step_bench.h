@@ -28,9 +28,10 @@ struct StepBenchOptions : ShapeFlags {
 
 void AddStepBenchOptions(CLI::App& command, StepBenchOptions& options);
 
-// Prints the median of each combination, or that it does not fit in memory (in JSON as its
-// "error"). Several ranks: rank 0's process prints to `out`, and RunForked's requirements hold.
-// Errors: SetUpSteps', the backend's, RunForked's.
+// Prints the median of each combination and, where the device has a clock, how much of the time it
+// waited for the host between steps (in JSON "idle_share", 0 to 1), or that it does not fit in
+// memory (in JSON as its "error"). Several ranks: rank 0's process prints to `out`, and RunForked's
+// requirements hold. Errors: SetUpSteps', the backend's, RunForked's.
 absl::Status RunStepBench(const StepBenchOptions& options, std::ostream& out);
 
 }  // namespace headgate

@@ -99,6 +99,7 @@ absl::Status StepRank::CheckFits(int64_t batch, int64_t context) {
 
 // Claims the pages of the contexts; what lies in them does not matter for the time.
 absl::Status StepRank::Fill(int64_t batch, int64_t context) {
+  if (StepClock* const clock = backend_->step_clock()) clock->Clear();
   sampler_->Clear();
   store_->Clear();
   chunks_.clear();
@@ -121,6 +122,7 @@ absl::Status StepRank::Fill(int64_t batch, int64_t context) {
 
 // One decode step of every sequence, as a worker submits it.
 absl::Status StepRank::Submit() {
+  if (StepClock* const clock = backend_->step_clock()) clock->Begin();
   RETURN_IF_ERROR(store_->BeginStep(chunks_));
   batch_ = {};
   for (Chunk& chunk : chunks_) {
@@ -143,21 +145,33 @@ absl::Status StepRank::Submit() {
   return sampler_->EndStep();
 }
 
+absl::Status StepRank::Await(bool measured) {
+  RETURN_IF_ERROR(sampler_->Await().status());
+  StepClock* const clock = backend_->step_clock();
+  if (clock == nullptr) return absl::OkStatus();
+  const DeviceTimes times = clock->Take();
+  if (!measured) return absl::OkStatus();
+  if (!device_times_.has_value()) device_times_.emplace();
+  device_times_->busy += times.busy;
+  device_times_->idle += times.idle;
+  return absl::OkStatus();
+}
+
 // Median microseconds from one step's end to the next one's, the next always submitted before.
 absl::StatusOr<double> StepRank::Steps() {
   std::vector<double> micros;
   absl::Time last;
+  device_times_.reset();
   RETURN_IF_ERROR(Submit());
   for (int64_t i = 0; i < StepBenchOptions::kWarmUpSteps + options_.steps; ++i) {
     RETURN_IF_ERROR(Submit());
-    RETURN_IF_ERROR(sampler_->Await().status());
+    const bool measured = i >= StepBenchOptions::kWarmUpSteps;
+    RETURN_IF_ERROR(Await(measured));
     const absl::Time now = absl::Now();
-    if (i >= StepBenchOptions::kWarmUpSteps) {
-      micros.push_back(absl::ToDoubleMicroseconds(now - last));
-    }
+    if (measured) micros.push_back(absl::ToDoubleMicroseconds(now - last));
     last = now;
   }
-  RETURN_IF_ERROR(sampler_->Await().status());
+  RETURN_IF_ERROR(Await(false));
   std::sort(micros.begin(), micros.end());
   return micros[micros.size() / 2];
 }
@@ -183,7 +197,8 @@ absl::StatusOr<StepFigures> StepRank::Run(int64_t batch, int64_t context) {
   RETURN_IF_ERROR(peers_.Barrier());
   ASSIGN_OR_RETURN(const double micros, Steps());
   RETURN_IF_ERROR(peers_.Barrier());
-  return StepFigures{batch, context, micros, VisibleBytes(batch, context), HeldBytes()};
+  return StepFigures{batch,       context,      micros, VisibleBytes(batch, context),
+                     HeldBytes(), device_times_};
 }
 
 }  // namespace headgate

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,9 +24,10 @@ namespace headgate {
 struct StepFigures {
   int64_t batch = 0;
   int64_t context = 0;
-  double micros = 0.0;        // median of a step
-  int64_t kv_bytes_read = 0;  // that the step's queries see, of all layers
-  int64_t kv_bytes_held = 0;  // pages of the sequences
+  double micros = 0.0;                               // median of a step
+  int64_t kv_bytes_read = 0;                         // that the step's queries see, of all layers
+  int64_t kv_bytes_held = 0;                         // pages of the sequences
+  std::optional<DeviceTimes> device = std::nullopt;  // of all measured steps, where it has a clock
 };
 
 class StepRank {
@@ -55,6 +57,7 @@ class StepRank {
   absl::Status CheckFits(int64_t batch, int64_t context);
   absl::Status Fill(int64_t batch, int64_t context);
   absl::Status Submit();
+  absl::Status Await(bool measured);
   absl::StatusOr<double> Steps();
   int64_t VisibleBytes(int64_t batch, int64_t position) const;
   int64_t HeldBytes() const;
@@ -72,6 +75,7 @@ class StepRank {
   std::vector<Chunk> chunks_;  // the next decode step
   std::vector<LogitUse> uses_;
   Batch batch_;
+  std::optional<DeviceTimes> device_times_;  // of the measured steps so far
 };
 
 }  // namespace headgate

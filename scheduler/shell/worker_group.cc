@@ -94,7 +94,7 @@ void WorkerGroup::Open(int rank_index) {
   Rank& rank = ranks_[static_cast<size_t>(rank_index)];
   rank.ready.reset();
   rank.results.clear();
-  rank.queues = {};
+  rank.queues.clear();
   const auto inbox = inbox_;
   const RankReplied where{index_, rank_index, epoch_, RankLoading{}};
   const auto close = [inbox, where](const absl::Status& status) {
@@ -152,10 +152,9 @@ std::vector<QueueStats> WorkerGroup::Queues(int rank) const {
   const Rank& of = ranks_[static_cast<size_t>(rank)];
   if (of.stream == nullptr) return {};
   std::vector<QueueStats> queues = {{"unsent_plans", of.stream->queued(), kUnsentPlansMax}};
-  if (of.queues.inbox_limit == 0) return queues;  // no result yet
-  queues.push_back({"worker_inbox", of.queues.inbox, of.queues.inbox_limit});
-  queues.push_back(
-      {"worker_unsent_replies", of.queues.unsent_replies, of.queues.unsent_replies_limit});
+  for (const QueueStats& told : of.queues) {
+    queues.push_back({absl::StrCat("worker_", told.name), told.size, told.limit});
+  }
   return queues;
 }
 
@@ -253,7 +252,7 @@ WorkerGroup::Progress WorkerGroup::OnResult(int rank_index, StepResult result, a
            now);
     return {};
   }
-  rank.queues = result.queues;
+  rank.queues = std::move(result.queues);
   rank.results.push_back(std::move(result));
   for (const Rank& other : ranks_) {
     if (other.results.empty()) return {};

@@ -50,8 +50,8 @@ class WorkerGroup final {
   const std::string& model() const { return ranks_.front().ready->model; }  // REQUIRES: up()
   uint64_t stale_messages() const { return stale_messages_; }
   size_t steps_in_flight() const { return in_flight_.size(); }
-  // Of the link to a rank, and of its process as its last result told. Empty while there is no
-  // link.
+  // Of the link to a rank, and of its process as its last result told: whatever the names are, with
+  // "worker_" before them. Empty while there is no link.
   std::vector<QueueStats> Queues(int rank) const;
 
   // Sends the plan to every rank. A stream that cannot take it ends soon, which is heard of later.
@@ -82,7 +82,7 @@ class WorkerGroup final {
     std::shared_ptr<Stream> stream;
     std::optional<RankReady> ready;
     std::deque<StepResult> results;  // not longer than in_flight_
-    RankQueues queues;               // of its last result in this epoch
+    std::vector<QueueStats> queues;  // of its last result in this epoch
   };
 
   // Streams of any epoch whose end has not been heard: the stubs must outlive them.

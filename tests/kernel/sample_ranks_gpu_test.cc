@@ -58,7 +58,7 @@ absl::Status CompareWithHost(Collective& peers, const std::vector<int64_t>& widt
   const KvLayout layout = MakeKvLayout(16, 8, DType::kBF16, {{RowSpec{}}});
   ASSIGN_OR_RETURN(const auto store, DevicePageStore::Create(layout, 64, 4096, uploads, stream));
   ASSIGN_OR_RETURN(const auto device, DeviceSampler::Create({widths, peers.rank(), kRowsMax, 256},
-                                                            *store, group, stream));
+                                                            *store, group, stream, nullptr));
   HostSampler host({{vocab}, 0, kRowsMax, 256});
   for (SequenceId id = 1; id <= kRowsMax; ++id) {
     SamplingParams params;

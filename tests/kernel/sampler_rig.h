@@ -27,7 +27,7 @@ class SamplerRig {
     const KvLayout layout = MakeKvLayout(16, 8, DType::kBF16, {{RowSpec{}}});
     store_ = DevicePageStore::Create(layout, kPlaces, 4096, *uploads_, stream_).value();
     const SamplerShape shape{{vocab}, 0, kRowsMax, kUsesMax};
-    device_ = DeviceSampler::Create(shape, *store_, no_group_, stream_).value();
+    device_ = DeviceSampler::Create(shape, *store_, no_group_, stream_, nullptr).value();
     host_ = std::make_unique<HostSampler>(shape);
     logits_ = CudaBuffer::Create(MemoryPlace::kDevice, kRowsMax * vocab * 4).value();
   }

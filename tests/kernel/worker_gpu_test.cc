@@ -2,6 +2,7 @@
 // with steps queued.
 #include <gtest/gtest.h>
 
+#include "absl/time/clock.h"
 #include "tests/unit/worker/group_rig.h"
 
 namespace headgate {
@@ -51,8 +52,30 @@ class GpuWorkerTest : public testing::Test {
   }
 
   std::unique_ptr<GroupRig> rig_;
+  // As a plan of `step` that continues sequence 1, or begins it.
+  StepPlan PlanOf(StepId step) const {
+    StepPlan plan;
+    plan.epoch = 1;
+    plan.step = step;
+    if (step > 1) {
+      plan.chunks.push_back({1, static_cast<int64_t>(prompt_.size() + step) - 2, {}, true, {}});
+      return plan;
+    }
+    plan.starts.push_back({1, {}, 0, static_cast<int64_t>(prompt_.size())});
+    plan.chunks.push_back({1, 0, prompt_, true, {}});
+    return plan;
+  }
+
   const std::vector<TokenId> prompt_ = {1, 7, 3, 9, 4};
 };
+
+QueueStats QueueOf(const StepResult& result, const std::string& name) {
+  for (const QueueStats& queue : result.queues) {
+    if (queue.name == name) return queue;
+  }
+  ADD_FAILURE() << "no queue " << name;
+  return {};
+}
 
 // One by one, the second decode step is recorded and the third replayed; so the tokens of
 // Generate and of any other order of steps agree only if a replay sees the new step.
@@ -105,6 +128,63 @@ TEST_F(GpuWorkerTest, AnEpochMayEndWithStepsInFlight) {
   ASSERT_TRUE(rig_->BeginEpoch(9).ok());
   EXPECT_EQ(Pipelined(9, 3, kTokens), expected);
   EXPECT_TRUE(rig_->worker().CheckPages().ok());
+}
+
+TEST_F(GpuWorkerTest, TheDeviceTellsItsTimes) {
+  Worker& worker = rig_->worker();
+  for (StepId step = 1; step <= 4; ++step) ASSERT_TRUE(rig_->Step(PlanOf(step)).ok());
+  ASSERT_TRUE(worker.Submit(PlanOf(5)).ok());
+  absl::Duration busy, idle, total;
+  for (StepId step = 6; step <= 20; ++step) {
+    ASSERT_TRUE(worker.Submit(PlanOf(step)).ok());
+    const auto result = worker.Await();
+    ASSERT_TRUE(result.ok() && result->times.device.has_value()) << result.status();
+    EXPECT_GT(result->times.device->busy, absl::ZeroDuration());
+    EXPECT_GE(result->times.device->idle, absl::ZeroDuration());
+    busy += result->times.device->busy;
+    idle += result->times.device->idle;
+    total += result->times.total;
+  }
+  EXPECT_LT(busy + idle, total + absl::Milliseconds(1));
+  ASSERT_TRUE(worker.Await().ok());
+  StepPlan release;
+  release.releases = {1};
+  release.epoch = 1;
+  release.step = 21;
+  ASSERT_TRUE(worker.Submit(release).ok());
+  const auto released = worker.Await();
+  ASSERT_TRUE(released.ok());
+  EXPECT_FALSE(released->times.device.has_value());  // it computed nothing
+}
+
+// Every step after a pause: nobody can tell what the host did in between.
+TEST_F(GpuWorkerTest, APauseIsNoIdleTime) {
+  for (StepId step = 1; step <= 4; ++step) {
+    absl::SleepFor(absl::Milliseconds(5));
+    const auto results = rig_->Step(PlanOf(step));
+    ASSERT_TRUE(results.ok()) << results.status();
+    ASSERT_TRUE(results->front().times.device.has_value());
+    EXPECT_EQ(results->front().times.device->idle, absl::ZeroDuration());
+  }
+}
+
+TEST_F(GpuWorkerTest, CachesAndBuffersAreCounted) {
+  const auto begun = rig_->Step(PlanOf(1));
+  ASSERT_TRUE(begun.ok()) << begun.status();
+  const QueueStats none = QueueOf(begun->front(), "step_graphs");
+  EXPECT_EQ(none.size, 0u);  // a new epoch has none
+  EXPECT_EQ(none.limit, 128u);
+  const auto decoded = rig_->Step(PlanOf(2));
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  const StepResult& result = decoded->front();
+  EXPECT_EQ(QueueOf(result, "step_graphs").size, 1u);
+  EXPECT_EQ(QueueOf(result, "matmul_plans").limit, 4096u);
+  EXPECT_EQ(QueueOf(result, "sequences").size, 1u);
+  EXPECT_LT(QueueOf(result, "sequences").limit, uint64_t{1} << 30);
+  for (const char* name : {"step_upload_bytes", "page_upload_bytes"}) {
+    EXPECT_GT(QueueOf(result, name).size, 0u) << name;
+    EXPECT_LE(QueueOf(result, name).size, QueueOf(result, name).limit) << name;
+  }
 }
 
 // The scheduler hears of a token one step late: a sequence may be released when its next step has

@@ -29,6 +29,8 @@ class CpuBackend final : public Backend {
   CpuBackend(int threads, IsaLevel level);
 
   std::string Describe() const override;
+  StepClock* step_clock() override { return nullptr; }
+  std::vector<QueueStats> Queues() const override { return {}; }
   absl::StatusOr<Tensor> Allocate(int64_t rows, int64_t cols, TensorUse use) override;
   absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(const RowSource& rows,
                                                      WeightFormat format) override;

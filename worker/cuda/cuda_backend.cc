@@ -14,6 +14,7 @@
 #include "worker/cuda/attention/paged_attention.h"
 #include "worker/cuda/device/cuda_status.h"
 #include "worker/cuda/device/device_buffer.h"
+#include "worker/cuda/device/event_clock.h"
 #include "worker/cuda/device/upload_ring.h"
 #include "worker/cuda/group/rank_group.h"
 #include "worker/cuda/matmul/matmul.h"
@@ -57,6 +58,11 @@ class CudaBackend final : public Backend {
   ~CudaBackend() override;
 
   std::string Describe() const override { return description_; }
+  StepClock* step_clock() override { return clock_.get(); }
+  std::vector<QueueStats> Queues() const override {
+    return {graphs_.Stats(), products_->Stats(), uploads_.Stats("page_upload_bytes"),
+            step_uploads_.Stats("step_upload_bytes")};
+  }
   absl::StatusOr<Tensor> Allocate(int64_t rows, int64_t cols, TensorUse use) override;
   absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(const RowSource& rows,
                                                      WeightFormat format) override;
@@ -86,10 +92,11 @@ class CudaBackend final : public Backend {
   void GatherOutputs(Tensor x, int64_t begin, Tensor out) override;
 
  private:
-  CudaBackend(std::string description, cudaStream_t stream, UploadRing uploads,
-              UploadRing step_uploads, std::unique_ptr<MatrixProducts> products)
+  CudaBackend(std::string description, cudaStream_t stream, std::unique_ptr<EventClock> clock,
+              UploadRing uploads, UploadRing step_uploads, std::unique_ptr<MatrixProducts> products)
       : description_(std::move(description)),
         stream_(stream),
+        clock_(std::move(clock)),
         uploads_(std::move(uploads)),
         step_uploads_(std::move(step_uploads)),
         products_(std::move(products)),
@@ -99,6 +106,7 @@ class CudaBackend final : public Backend {
 
   const std::string description_;
   const cudaStream_t stream_;
+  const std::unique_ptr<EventClock> clock_;
   UploadRing uploads_;       // of the page store
   UploadRing step_uploads_;  // of BeginStep: always to the same place
   const std::unique_ptr<MatrixProducts> products_;
@@ -129,12 +137,13 @@ absl::StatusOr<std::unique_ptr<Backend>> CudaBackend::Create(const CudaBackendOp
   // A step's tokens, positions and sequences, and what its alignment costs.
   constexpr int64_t kRowBytes = 4 * sizeof(int32_t) + sizeof(StepSequence);
   const int64_t bytes_max = kRowBytes * std::max<int64_t>(options.step_tokens_max, 4096) + 1024;
+  ASSIGN_OR_RETURN(std::unique_ptr<EventClock> clock, EventClock::Create(stream));
   ASSIGN_OR_RETURN(UploadRing uploads, UploadRing::Create(bytes_max, stream));
   ASSIGN_OR_RETURN(UploadRing step_uploads, UploadRing::Create(bytes_max, stream, 1));
   ASSIGN_OR_RETURN(std::unique_ptr<MatrixProducts> products, MatrixProducts::Create());
   std::string description =
       absl::StrCat("cuda, ", properties.name, ", ", properties.totalGlobalMem >> 20, " MiB");
-  return std::unique_ptr<Backend>(new CudaBackend(std::move(description), stream,
+  return std::unique_ptr<Backend>(new CudaBackend(std::move(description), stream, std::move(clock),
                                                   std::move(uploads), std::move(step_uploads),
                                                   std::move(products)));
 }
@@ -207,7 +216,7 @@ absl::StatusOr<std::unique_ptr<PageStore>> CudaBackend::CreatePages(const KvLayo
 absl::StatusOr<std::unique_ptr<TokenSampler>> CudaBackend::CreateSampler(
     const SamplerShape& shape) {
   ASSIGN_OR_RETURN(std::unique_ptr<DeviceSampler> sampler,
-                   DeviceSampler::Create(shape, *store_, group_, stream_));
+                   DeviceSampler::Create(shape, *store_, group_, stream_, clock_.get()));
   if (const int64_t free = FreeBytes(); free < kSpareBytes) {
     return absl::ResourceExhaustedError(
         absl::StrCat("cuda: ", attention_->page_bytes() >> 20, " MiB of pages leave ", free >> 20,

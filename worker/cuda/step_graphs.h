@@ -15,6 +15,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "base/step.h"
 
 namespace headgate {
 
@@ -33,6 +34,9 @@ class StepGraphs {
 
   // Forgets all graphs: what they refer to is gone.
   void Clear();
+
+  // Numbers of rows that were seen; from the second time on they have a graph.
+  QueueStats Stats() const { return {"step_graphs", entries_.size(), kGraphsMax}; }
 
  private:
   // Rarely used numbers of rows give way.

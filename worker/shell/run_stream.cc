@@ -54,12 +54,10 @@ void RunStream::SendReady(const RankReady& ready) {
 }
 
 void RunStream::SendResult(StepResult result) {
-  result.queues.inbox_limit = static_cast<uint32_t>(inbox_->limit());
-  result.queues.inbox = static_cast<uint32_t>(inbox_->size());
-  result.queues.unsent_replies_limit = kUnsentMax;
+  result.queues.push_back({"inbox", inbox_->size(), inbox_->limit()});
   {
     std::lock_guard lock(mutex_);
-    result.queues.unsent_replies = static_cast<uint32_t>(unsent_.size() + (writing_ ? 1 : 0));
+    result.queues.push_back({"unsent_replies", unsent_.size() + (writing_ ? 1u : 0u), kUnsentMax});
   }
   internal::WorkerReply reply;
   ToWire(result, *reply.mutable_result());

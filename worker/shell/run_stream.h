@@ -29,7 +29,7 @@ class RunStream final
   // Progress of loading; dropped when the scheduler does not read fast enough.
   void SendLoading(std::string_view phase, double fraction);
   void SendReady(const RankReady& ready);
-  // Adds how full this rank's queues are.
+  // Adds how full the inbox and this stream are.
   void SendResult(StepResult result);
 
   // Ends the call with a status, after what was sent. The scheduler gives the epoch up.

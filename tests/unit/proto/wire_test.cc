@@ -70,9 +70,10 @@ StepResult SomeResult() {
                   .freed_by_policy = 1000,
                   .freed_by_release = 2000,
                   .page_bytes = 4096};
-  result.times = {absl::Milliseconds(5), absl::Microseconds(1500), absl::Milliseconds(2),
-                  absl::Nanoseconds(77), absl::Microseconds(9)};
-  result.queues = {.inbox = 1, .inbox_limit = 256, .unsent_replies = 2, .unsent_replies_limit = 3};
+  result.times = {absl::Milliseconds(5), absl::Microseconds(1500),
+                  absl::Milliseconds(2), absl::Nanoseconds(77),
+                  absl::Microseconds(9), DeviceTimes{absl::Milliseconds(4), absl::Nanoseconds(55)}};
+  result.queues = {{"inbox", 1, 256}, {"unsent_replies", 2, 3}};
   return result;
 }
 
@@ -148,6 +149,16 @@ TEST(Wire, StepResultRoundTrip) {
   const auto result = FromWire(MakeWire<internal::StepResult>(SomeResult()));
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(*result, SomeResult());
+}
+
+TEST(Wire, ADeviceWithoutAClockStaysWithoutOne) {
+  StepResult sent = SomeResult();
+  sent.times.device = std::nullopt;
+  const auto result = FromWire(MakeWire<internal::StepResult>(sent));
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_FALSE(result->times.device.has_value());
+  sent.times.device.emplace();  // all zero
+  EXPECT_EQ(*FromWire(MakeWire<internal::StepResult>(sent)), sent);
 }
 
 TEST(Wire, ReadyRoundTrip) {
@@ -273,11 +284,51 @@ TEST(Wire, RefusesBadResults) {
   wire.mutable_times()->set_dense_ns(-1);
   ExpectRefused(FromWire(wire).status(), "times");
   wire = MakeWire<internal::StepResult>(SomeResult());
-  wire.mutable_queues()->set_inbox(257);
-  ExpectRefused(FromWire(wire).status(), "queues.inbox");
+  wire.mutable_times()->mutable_device()->set_busy_ns(-1);
+  ExpectRefused(FromWire(wire).status(), "times");
   wire = MakeWire<internal::StepResult>(SomeResult());
-  wire.mutable_queues()->set_unsent_replies_limit(1);
-  ExpectRefused(FromWire(wire).status(), "queues.unsent_replies");
+  wire.mutable_times()->mutable_device()->set_idle_ns(std::numeric_limits<int64_t>::max());
+  ExpectRefused(FromWire(wire).status(), "times");
+}
+
+// Their names become labels of the scheduler's page.
+TEST(Wire, RefusesQueuesThatBreakAPage) {
+  const auto refused = [](const internal::StepResult& wire, const std::string& field) {
+    ExpectRefused(FromWire(wire).status(), field);
+  };
+  const std::string long_name(65, 'a');
+  for (const std::string& name :
+       {std::string(), long_name, std::string("Inbox"), std::string("a\"} 1\n"),
+        std::string("a\0b", 3), std::string("\xc3\xa4")}) {
+    auto wire = MakeWire<internal::StepResult>(SomeResult());
+    wire.mutable_queues(0)->set_name(name);
+    refused(wire, "queue.name");
+  }
+  auto wire = MakeWire<internal::StepResult>(SomeResult());
+  wire.mutable_queues(1)->set_name("inbox");
+  refused(wire, "twice");
+  wire = MakeWire<internal::StepResult>(SomeResult());
+  wire.mutable_queues(0)->set_size(257);
+  refused(wire, "queue.size");
+  constexpr uint64_t kBeyond = uint64_t{1} << 63;
+  wire.mutable_queues(0)->set_size(kBeyond);
+  refused(wire, "queue.size");
+  for (const uint64_t limit : {uint64_t{0}, kBeyond}) {
+    wire = MakeWire<internal::StepResult>(SomeResult());
+    wire.mutable_queues(0)->set_limit(limit);
+    refused(wire, "queue.limit");
+  }
+}
+
+TEST(Wire, TakesAsManyQueuesAsItsLimit) {
+  StepResult sent = SomeResult();
+  sent.queues.clear();
+  for (int i = 0; i < 64; ++i) sent.queues.push_back({"queue_" + std::to_string(i), 0, 1});
+  sent.queues[0].name = std::string(64, 'a');
+  sent.queues[1].size = sent.queues[1].limit = (uint64_t{1} << 63) - 1;
+  EXPECT_EQ(*FromWire(MakeWire<internal::StepResult>(sent)), sent);
+  sent.queues.push_back({"one_more", 0, 1});
+  ExpectRefused(FromWire(MakeWire<internal::StepResult>(sent)).status(), "result.queues");
 }
 
 TEST(Wire, RefusesBadReady) {

@@ -44,6 +44,7 @@ class ScriptedGroup {
     for (size_t rank = 0; rank < by_rank.size(); ++rank) {
       by_rank[rank].epoch = plan.epoch;
       by_rank[rank].step = plan.step;
+      if (!plan.chunks.empty()) by_rank[rank].times.dense = absl::Milliseconds(1);
       for (const Chunk& chunk : plan.chunks) {
         SequenceResult& to = by_rank[rank].sequences.emplace_back();
         to.sequence = chunk.sequence;

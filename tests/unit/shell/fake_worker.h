@@ -119,7 +119,7 @@ class FakeWorker final : public internal::Worker::Service {
     }
     result.pages.free = result.pages.total - result.pages.referenced_full;
     result.pages.page_bytes = 1024;
-    result.queues = {.inbox = 1, .inbox_limit = 7, .unsent_replies = 2, .unsent_replies_limit = 3};
+    result.queues = {{"inbox", 1, 7}, {"unsent_plans", 2, 3}};
     return result;
   }
 

@@ -189,6 +189,7 @@ TEST_F(SchedulerServerTest, GeneratesThroughTwoRanks) {
   EXPECT_EQ(unsent.limit, uint64_t{1} << 16);
 }
 
+// Also those whose names it does not know, or has itself.
 TEST_F(SchedulerServerTest, TellsTheQueuesOfEveryRank) {
   StartAll();
   client_->Ask(1, {5, 6, 7}, 5);
@@ -199,13 +200,9 @@ TEST_F(SchedulerServerTest, TellsTheQueuesOfEveryRank) {
   }));
   for (const RankStats& rank : server_->Stats().ranks) {
     EXPECT_EQ(rank.queues[0].name, "unsent_plans");
-    EXPECT_GT(rank.queues[0].limit, 0u);
-    EXPECT_EQ(rank.queues[1].name, "worker_inbox");
-    EXPECT_EQ(rank.queues[1].size, 1u);
-    EXPECT_EQ(rank.queues[1].limit, 7u);
-    EXPECT_EQ(rank.queues[2].name, "worker_unsent_replies");
-    EXPECT_EQ(rank.queues[2].size, 2u);
-    EXPECT_EQ(rank.queues[2].limit, 3u);
+    EXPECT_GT(rank.queues[0].limit, 3u);
+    EXPECT_EQ(rank.queues[1], (QueueStats{"worker_inbox", 1, 7}));
+    EXPECT_EQ(rank.queues[2], (QueueStats{"worker_unsent_plans", 2, 3}));
   }
   for (auto& worker : workers_) worker->Stop();
   EXPECT_TRUE(WaitFor([&] { return server_->Stats().ranks[0].queues.size() < 2; }));

@@ -145,6 +145,28 @@ TEST(WorkerTest, OnlyRankZeroFillsTokens) {
   EXPECT_GT((*results)[0].times.dense, absl::ZeroDuration());
 }
 
+// The CPU has no clock of its own: a step is done when Submit returns.
+TEST(WorkerTest, TellsItsLimitsAndNoTimesOfADevice) {
+  auto rig = MakeRig(StoryOptions());
+  Worker& worker = rig->worker();
+  StepPlan plan = StartPlan(1, {1, 2, 3});
+  plan.epoch = 1;
+  plan.step = 1;
+  StepPlan next;
+  next.epoch = 1;
+  next.step = 2;
+  next.chunks.push_back({1, 3, {}, true, {}});
+  ASSERT_TRUE(worker.Submit(plan).ok());
+  ASSERT_TRUE(worker.Submit(next).ok());
+  const auto first = worker.Await(), second = worker.Await();
+  ASSERT_TRUE(first.ok() && second.ok());
+  constexpr auto kUnlimited = static_cast<uint64_t>(kSequencesUnlimited);
+  EXPECT_THAT(first->queues, testing::ElementsAre(QueueStats{"steps_in_flight", 2, 2},
+                                                  QueueStats{"sequences", 1, kUnlimited}));
+  EXPECT_THAT(second->queues, testing::Contains(QueueStats{"steps_in_flight", 1, 2}));
+  EXPECT_FALSE(first->times.device.has_value());
+}
+
 // Penalties and random numbers continue as if the sequence had never been away.
 TEST(WorkerTest, ReplayContinuesPenaltiesAndRandomNumbers) {
   auto rig = MakeRig(StoryOptions());

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "base/step.h"
 #include "worker/cuda/device/device_buffer.h"
 
 namespace headgate {
@@ -35,6 +36,11 @@ class UploadRing {
         AddBytes(std::as_bytes(values), static_cast<int64_t>(alignof(T))));
   }
   void Send();
+
+  // Bytes of the last upload.
+  QueueStats Stats(const char* name) const {
+    return {name, static_cast<uint64_t>(used_), static_cast<uint64_t>(bytes_max_)};
+  }
 
  private:
   struct Slot {

@@ -13,7 +13,6 @@ namespace headgate {
 namespace {
 
 constexpr int64_t kWorkspaceBytes = int64_t{32} << 20;  // what NVIDIA recommends for Hopper
-constexpr size_t kPlansMax = 4096;                      // m takes as many values as a step has rows
 
 // cuBLASLt reads row-major [rows, cols] as column-major [cols, rows].
 cublasLtMatrixLayout_t Layout(cudaDataType_t type, int64_t rows, int64_t cols) {

@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/dtype.h"
+#include "base/step.h"
 #include "worker/cuda/device/device_buffer.h"
 #include "worker/cuda/matmul/matmul_call.h"
 
@@ -37,6 +38,9 @@ class LtMatMul {
   // asks cuBLASLt's heuristic for an algorithm (some 0.1 ms on the host).
   void Run(const MatMulCall& call, cudaStream_t stream);
 
+  // Shapes that have an algorithm; at the limit all are forgotten.
+  QueueStats Stats() const { return {"matmul_plans", plans_.size(), kPlansMax}; }
+
   // For measurements: the first `count` algorithms that the heuristic offers for products of the
   // call's shape, its favourite first.
   std::vector<LtAlgorithm> Algorithms(const MatMulCall& call, int count);
@@ -44,6 +48,8 @@ class LtMatMul {
   absl::Status RunBy(const LtAlgorithm& algorithm, const MatMulCall& call, cudaStream_t stream);
 
  private:
+  static constexpr size_t kPlansMax = 4096;  // m takes as many values as a step has rows
+
   struct Plan;
   using Shape = std::tuple<int64_t, int64_t, int64_t, DType>;  // m, n, k, out
 

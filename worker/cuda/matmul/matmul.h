@@ -21,6 +21,8 @@ class MatrixProducts {
   // Asynchronous. An error ends the process (cuda_status.h).
   void Run(const MatMulCall& call, cudaStream_t stream);
 
+  QueueStats Stats() const { return large_->Stats(); }
+
  private:
   void RunInParts(MatMulCall call, cudaStream_t stream);
 

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <numeric>
-#include <thread>
 #include <utility>
 
+#include "absl/time/clock.h"
 #include "base/check.h"
 #include "base/status_macros.h"
 #include "worker/cuda/device/cuda_status.h"
@@ -15,6 +15,9 @@ namespace headgate {
 namespace {
 
 constexpr int64_t kFedMax = 4096;  // of one upload
+
+// Linux makes some 50 us more of it.
+constexpr absl::Duration kLookEvery = absl::Microseconds(5);
 
 template <typename T>
 absl::StatusOr<CudaBuffer> AllocateOf(MemoryPlace place, int64_t count) {
@@ -39,12 +42,13 @@ LogitOutcome ToHost(const SampleOutcome& from, bool sample, bool scored) {
 
 DeviceSampler::DeviceSampler(const SamplerShape& shape, int64_t vocab, const DevicePageStore& store,
                              const std::unique_ptr<RankGroup>& group, UploadRing uploads,
-                             cudaStream_t stream)
+                             cudaStream_t stream, EventClock* clock)
     : shape_(shape),
       vocab_(vocab),
       store_(store),
       group_(group),
       stream_(stream),
+      clock_(clock),
       uploads_(std::move(uploads)) {}
 
 DeviceSampler::~DeviceSampler() {
@@ -55,7 +59,7 @@ DeviceSampler::~DeviceSampler() {
 
 absl::StatusOr<std::unique_ptr<DeviceSampler>> DeviceSampler::Create(
     const SamplerShape& shape, const DevicePageStore& store,
-    const std::unique_ptr<RankGroup>& group, cudaStream_t stream) {
+    const std::unique_ptr<RankGroup>& group, cudaStream_t stream, EventClock* clock) {
   const int64_t vocab =
       std::accumulate(shape.vocabulary.begin(), shape.vocabulary.end(), int64_t{0});
   CHECK(1 <= vocab && vocab <= kSampleVocabMax) << "a vocabulary of " << vocab;
@@ -65,7 +69,7 @@ absl::StatusOr<std::unique_ptr<DeviceSampler>> DeviceSampler::Create(
                                         kFedMax * static_cast<int64_t>(sizeof(FedToken)));
   ASSIGN_OR_RETURN(UploadRing uploads, UploadRing::Create(upload_bytes, stream, 1));
   std::unique_ptr<DeviceSampler> sampler(
-      new DeviceSampler(shape, vocab, store, group, std::move(uploads), stream));
+      new DeviceSampler(shape, vocab, store, group, std::move(uploads), stream, clock));
   RETURN_IF_ERROR(sampler->Allocate());
   return sampler;
 }
@@ -217,6 +221,7 @@ absl::Status DeviceSampler::EndStep() {
                         step.uses.size() * sizeof(SampleOutcome), cudaMemcpyDeviceToHost, stream_),
         "reading tokens");
   }
+  if (clock_ != nullptr) clock_->End();  // first: who sees the step copied may ask for its times
   CudaCheck(cudaEventRecord(step.copied, stream_), "recording the end of a step");
   ++ended_;
   return absl::OkStatus();
@@ -235,7 +240,6 @@ absl::StatusOr<bool> DeviceSampler::Ready() {
   return true;
 }
 
-// With peers a step may never end, so that it is asked for again and again.
 absl::StatusOr<std::vector<LogitOutcome>> DeviceSampler::Await() {
   CHECK(ended_ > 0) << "no step to await";
   if (shape_.vocabulary.size() == 1) {
@@ -244,7 +248,7 @@ absl::StatusOr<std::vector<LogitOutcome>> DeviceSampler::Await() {
   for (;;) {
     ASSIGN_OR_RETURN(const bool ready, Ready());
     if (ready) break;
-    std::this_thread::yield();
+    absl::SleepFor(kLookEvery);
   }
   const Step& step = oldest();
   std::vector<LogitOutcome> outcomes;

@@ -22,6 +22,7 @@
 #include "absl/status/statusor.h"
 #include "base/step.h"
 #include "worker/cuda/device/device_buffer.h"
+#include "worker/cuda/device/event_clock.h"
 #include "worker/cuda/device/upload_ring.h"
 #include "worker/cuda/group/rank_group.h"
 #include "worker/cuda/pages/device_page_store.h"
@@ -35,11 +36,11 @@ class DeviceSampler final : public TokenSampler {
   static constexpr size_t kStepsMax = 4;  // ended and not awaited
 
   // `group` is the owner of the peers: looked at in every step, null between epochs, not used by a
-  // rank of its own. It, `store` and `stream` must outlive the sampler. RESOURCE_EXHAUSTED when
-  // there is no memory.
+  // rank of its own. EndStep ends the step that has begun on `clock`; null: there is none. All four
+  // must outlive the sampler. RESOURCE_EXHAUSTED when there is no memory.
   static absl::StatusOr<std::unique_ptr<DeviceSampler>> Create(
       const SamplerShape& shape, const DevicePageStore& store,
-      const std::unique_ptr<RankGroup>& group, cudaStream_t stream);
+      const std::unique_ptr<RankGroup>& group, cudaStream_t stream, EventClock* clock);
   ~DeviceSampler() override;
 
   void Add(const SequenceStart& start) override;
@@ -50,6 +51,8 @@ class DeviceSampler final : public TokenSampler {
   absl::Status Choose(Tensor logits, std::span<const LogitUse> uses) override;
   absl::Status EndStep() override;
   absl::StatusOr<bool> Ready() override;
+  // A rank of its own waits for the device alone. With peers a step may never end: it asks for the
+  // step and for the peers in turn, and sleeps for some 0.05 ms in between.
   absl::StatusOr<std::vector<LogitOutcome>> Await() override;
 
   // Device memory, by DevicePageStore::Place: the token that a sequence sampled last; for kernels
@@ -75,7 +78,8 @@ class DeviceSampler final : public TokenSampler {
   };
 
   DeviceSampler(const SamplerShape& shape, int64_t vocab, const DevicePageStore& store,
-                const std::unique_ptr<RankGroup>& group, UploadRing uploads, cudaStream_t stream);
+                const std::unique_ptr<RankGroup>& group, UploadRing uploads, cudaStream_t stream,
+                EventClock* clock);
   absl::Status Allocate();
 
   const Live& Find(SequenceId sequence) const;
@@ -91,7 +95,8 @@ class DeviceSampler final : public TokenSampler {
   const DevicePageStore& store_;
   const std::unique_ptr<RankGroup>& group_;
   const cudaStream_t stream_;
-  UploadRing uploads_;  // with one place on the device
+  EventClock* const clock_;  // null: none
+  UploadRing uploads_;       // with one place on the device
 
   CudaBuffer last_tokens_;  // [places]
   CudaBuffer counts_;       // [places, vocab]

@@ -6,6 +6,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/check.h"
 #include "tests/unit/worker/shell/service_rig.h"
 
 namespace headgate {
@@ -99,6 +100,27 @@ TEST_F(WorkerServiceTest, ALostSchedulerFreesEverything) {
   EXPECT_EQ(result->pages.free, result->pages.total);
 }
 
+const QueueStats& QueueOf(const StepResult& result, std::string_view name) {
+  const auto queue = std::find_if(result.queues.begin(), result.queues.end(),
+                                  [&](const QueueStats& one) { return one.name == name; });
+  CHECK(queue != result.queues.end()) << "no queue " << name;
+  return *queue;
+}
+
+TEST_F(WorkerServiceTest, AResultTellsTheQueuesOfShellAndWorker) {
+  auto service = StartService(Options("w"));
+  Link link(Address("w"));
+  link.SendInit(1);
+  ASSERT_TRUE(link.ReadReady().has_value());
+  link.SendPlan(FirstPlan(1, 1, {1, 2, 3}));
+  const auto result = link.ReadResult();
+  ASSERT_TRUE(result.has_value());
+  EXPECT_GT(QueueOf(*result, "inbox").limit, 0u);
+  EXPECT_GT(QueueOf(*result, "unsent_replies").limit, 0u);
+  EXPECT_EQ(QueueOf(*result, "steps_in_flight").limit, 2u);
+  EXPECT_EQ(QueueOf(*result, "sequences").size, 1u);
+}
+
 // Results that nobody reads must not pile up: the worker takes no further plan.
 TEST_F(WorkerServiceTest, ASchedulerThatDoesNotReadStopsTheSteps) {
   constexpr int kPlans = 30'000;
@@ -119,13 +141,13 @@ TEST_F(WorkerServiceTest, ASchedulerThatDoesNotReadStopsTheSteps) {
     absl::SleepFor(absl::Milliseconds(500));
   } while (service->Progress().steps != steps);
   EXPECT_LT(steps, kPlans);
-  uint32_t most_unsent = 0;
+  uint64_t most_unsent = 0;
   for (int i = 0; i < kPlans; ++i) {
     const auto result = link.ReadResult();
     ASSERT_TRUE(result.has_value()) << i;
-    EXPECT_GT(result->queues.inbox_limit, 0u);
-    most_unsent = std::max(most_unsent, result->queues.unsent_replies);
-    ASSERT_LT(most_unsent, result->queues.unsent_replies_limit);
+    const QueueStats& unsent = QueueOf(*result, "unsent_replies");
+    most_unsent = std::max(most_unsent, unsent.size);
+    ASSERT_LT(most_unsent, unsent.limit);
   }
   writer.join();
   EXPECT_GT(most_unsent, 0u);
