@@ -113,6 +113,7 @@ absl::Status Worker::Load(const Progress& progress) {
                  loaded.matrices_as_stored, loaded.matrices);
   }
   SamplerShape sampler = ShapeOfSampler(shard, options_.step_tokens_max);
+  progress("preparing products", 0.0);
   ASSIGN_OR_RETURN(transformer_,
                    Transformer::Create(shape_, std::move(shard), std::move(loaded.weights),
                                        options_.step_tokens_max, *backend_));

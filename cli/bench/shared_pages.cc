@@ -28,6 +28,9 @@ class SharedPages final : public Backend {
   absl::StatusOr<std::span<const float>> Upload(std::span<const float> values) override {
     return inner_->Upload(values);
   }
+  absl::Status PrepareMatMul(Tensor x, const PackedMatrix& w, Tensor out) override {
+    return inner_->PrepareMatMul(x, w, out);
+  }
   int64_t LogitRowsMax() const override { return inner_->LogitRowsMax(); }
   int64_t PageMemoryBytes(int ranks) const override { return inner_->PageMemoryBytes(ranks); }
   absl::StatusOr<std::unique_ptr<PageStore>> CreatePages(const KvLayout& layout, uint32_t pages,

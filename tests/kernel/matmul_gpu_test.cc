@@ -84,6 +84,23 @@ TEST_F(GpuMatMulTest, AgreesForEveryShape) {
   }
 }
 
+TEST_F(GpuMatMulTest, AgreesByTheAlgorithmsThatWereTheFastest) {
+  for (const Shape& shape : {Shape{24, 20}, Shape{100, 1016}, Shape{2501, 14336}}) {
+    SCOPED_TRACE(testing::Message() << "n " << shape.n << ", k " << shape.k);
+    Use(shape.n, shape.k);
+    for (const TensorUse use : {TensorUse::kSum, TensorUse::kOperand}) {
+      const Tensor out = gpu_->Allocate(kRows, shape.n, use).value();
+      for (int again = 0; again < 2; ++again) {
+        ASSERT_TRUE(gpu_->PrepareMatMul(x_, *w_gpu_, out).ok());
+      }
+      const double error = use == TensorUse::kSum ? kSumError : 2 * kBf16Error;
+      for (int64_t m = 1; m <= kRows; ++m) {
+        ExpectClose(Product(0, m, true, use), Expected(m, true), error);
+      }
+    }
+  }
+}
+
 TEST_F(GpuMatMulTest, GivesARowTheSameBitsInEveryRunAndBatch) {
   // Rows that the kernel takes at once: x must fit beside w.
   const struct {

@@ -35,6 +35,9 @@ class CpuBackend final : public Backend {
   absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(const RowSource& rows,
                                                      WeightFormat format) override;
   absl::StatusOr<std::span<const float>> Upload(std::span<const float> values) override;
+  absl::Status PrepareMatMul(Tensor, const PackedMatrix&, Tensor) override {
+    return absl::OkStatus();  // the instruction set decides
+  }
   int64_t LogitRowsMax() const override { return 128; }
   int64_t PageMemoryBytes(int ranks) const override;
   absl::StatusOr<std::unique_ptr<PageStore>> CreatePages(const KvLayout& layout, uint32_t pages,

@@ -67,6 +67,7 @@ class CudaBackend final : public Backend {
   absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(const RowSource& rows,
                                                      WeightFormat format) override;
   absl::StatusOr<std::span<const float>> Upload(std::span<const float> values) override;
+  absl::Status PrepareMatMul(Tensor x, const PackedMatrix& w, Tensor out) override;
   int64_t LogitRowsMax() const override { return 512; }
   int64_t PageMemoryBytes(int ranks) const override;
   absl::StatusOr<std::unique_ptr<PageStore>> CreatePages(const KvLayout& layout, uint32_t pages,
@@ -102,7 +103,8 @@ class CudaBackend final : public Backend {
         products_(std::move(products)),
         graphs_(stream) {}
 
-  static MatMulCall CallOf(Tensor x, const PackedMatrix& w, std::span<const float> bias);
+  static MatMulCall CallOf(Tensor x, const PackedMatrix& w, std::span<const float> bias,
+                           Tensor out);
 
   const std::string description_;
   const cudaStream_t stream_;
@@ -297,9 +299,10 @@ absl::Status CudaBackend::SumAdd(Tensor residual, Tensor delta) {
   return absl::OkStatus();
 }
 
-MatMulCall CudaBackend::CallOf(Tensor x, const PackedMatrix& w, std::span<const float> bias) {
+MatMulCall CudaBackend::CallOf(Tensor x, const PackedMatrix& w, std::span<const float> bias,
+                               Tensor out) {
   const auto& matrix = static_cast<const DeviceMatrix&>(w);  // made by Pack
-  CHECK(x.cols == matrix.inputs() &&
+  CHECK(x.cols == matrix.inputs() && out.cols == matrix.outputs() && out.rows == x.rows &&
         (bias.empty() || static_cast<int64_t>(bias.size()) == matrix.outputs()))
       << "product shapes";
   MatMulCall call;
@@ -309,23 +312,23 @@ MatMulCall CudaBackend::CallOf(Tensor x, const PackedMatrix& w, std::span<const 
   call.m = x.rows;
   call.n = matrix.outputs();
   call.k = matrix.inputs();
+  call.out = out.data;
+  call.out_dtype = out.dtype;
   return call;
 }
 
+absl::Status CudaBackend::PrepareMatMul(Tensor x, const PackedMatrix& w, Tensor out) {
+  return products_->Prepare(CallOf(x, w, {}, out), stream_);
+}
+
 void CudaBackend::MatMul(Tensor x, const PackedMatrix& w, std::span<const float> bias, Tensor out) {
-  MatMulCall call = CallOf(x, w, bias);
-  CHECK(out.cols == call.n && out.rows == call.m) << "MatMul shapes";
-  call.out = out.data;
-  call.out_dtype = out.dtype;
-  products_->Run(call, stream_);
+  products_->Run(CallOf(x, w, bias, out), stream_);
 }
 
 void CudaBackend::GatedMatMul(Tensor x, const PackedMatrix& w, std::span<const float> bias,
                               Tensor gate_up, Tensor out) {
-  MatMulCall call = CallOf(x, w, bias);
-  CHECK(gate_up.cols == call.n && 2 * out.cols == call.n && gate_up.rows == call.m &&
-        out.rows == call.m)
-      << "GatedMatMul shapes";
+  MatMulCall call = CallOf(x, w, bias, gate_up);
+  CHECK(2 * out.cols == call.n && out.rows == call.m) << "GatedMatMul shapes";
   call.out = Operand(out);
   call.gated = true;
   call.scratch = Operand(gate_up);

@@ -41,6 +41,7 @@ absl::StatusOr<std::unique_ptr<Transformer>> Transformer::Create(const ModelShap
   std::unique_ptr<Transformer> transformer(
       new Transformer(shape, std::move(shard), std::move(weights), backend));
   RETURN_IF_ERROR(transformer->Allocate(step_tokens_max));
+  RETURN_IF_ERROR(transformer->PrepareProducts());
   return transformer;
 }
 
@@ -76,6 +77,26 @@ absl::Status Transformer::Allocate(int64_t step_tokens_max) {
     ASSIGN_OR_RETURN(buffer.tensor, backend_.Allocate(buffer.rows, buffer.cols, buffer.use));
   }
   return absl::OkStatus();
+}
+
+absl::Status Transformer::PrepareProducts() {
+  for (const LayerWeights& layer : weights_.layers) {
+    const Tensor qkv = Qkv(layer, qkv_.rows), attended = Attended(layer, attended_.rows);
+    RETURN_IF_ERROR(backend_.PrepareMatMul(normed_, *layer.qkv, qkv));
+    RETURN_IF_ERROR(backend_.PrepareMatMul(attended, *layer.output, delta_));
+    RETURN_IF_ERROR(backend_.PrepareMatMul(normed_, *layer.gate_up, gate_up_));
+    RETURN_IF_ERROR(backend_.PrepareMatMul(hidden_, *layer.down, delta_));
+  }
+  return backend_.PrepareMatMul(picked_normed_, weights_.output_head(), logits_);
+}
+
+Tensor Transformer::Qkv(const LayerWeights& layer, int64_t rows) const {
+  const int64_t heads = layer.kv_heads * (shape_.group_size() + 2);
+  return View(qkv_, rows, heads * shape_.head_dim);
+}
+
+Tensor Transformer::Attended(const LayerWeights& layer, int64_t rows) const {
+  return View(attended_, rows, layer.kv_heads * shape_.group_size() * shape_.head_dim);
 }
 
 absl::Status Transformer::Forward(const Batch& batch) {
@@ -125,8 +146,7 @@ void Transformer::Attention(int64_t l, int64_t rows) {
   const LayerWeights& layer = weights_.layers[static_cast<size_t>(l)];
   const float eps = static_cast<float>(shape_.rms_norm_eps);
   const int64_t heads = layer.kv_heads * shape_.group_size();
-  const Tensor qkv = View(qkv_, rows, (heads + 2 * layer.kv_heads) * shape_.head_dim);
-  const Tensor attended = View(attended_, rows, heads * shape_.head_dim);
+  const Tensor qkv = Qkv(layer, rows), attended = Attended(layer, rows);
   Multiply(normed_.Rows(rows), *layer.qkv, layer.qkv_bias, qkv);
   if (!layer.q_norm.empty()) {
     backend_.HeadNorm(qkv, 0, heads, layer.q_norm, eps);

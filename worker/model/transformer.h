@@ -20,7 +20,8 @@ namespace headgate {
 class Transformer {
  public:
   // Allocates the activations of step_tokens_max rows once. `backend` must outlive the result.
-  // RESOURCE_EXHAUSTED when they do not fit.
+  // RESOURCE_EXHAUSTED when they do not fit. On some devices it measures products first: up to a
+  // second.
   static absl::StatusOr<std::unique_ptr<Transformer>> Create(const ModelShape& shape,
                                                              RankShard shard, ModelWeights weights,
                                                              int64_t step_tokens_max,
@@ -43,6 +44,9 @@ class Transformer {
   Transformer(const ModelShape& shape, RankShard shard, ModelWeights weights, Backend& backend);
 
   absl::Status Allocate(int64_t step_tokens_max);
+  absl::Status PrepareProducts();
+  Tensor Qkv(const LayerWeights& layer, int64_t rows) const;
+  Tensor Attended(const LayerWeights& layer, int64_t rows) const;
   absl::Status Layers(int64_t rows);
   void Attention(int64_t layer, int64_t rows);
   absl::Status AddToResidual(int64_t rows, std::span<const float> next_norm);

@@ -63,6 +63,11 @@ HEADGATE_ON_USE(cublasLtMatmulAlgoGetHeuristic,
                  cublasLtMatmulPreference_t preference, int wanted,
                  cublasLtMatmulHeuristicResult_t results[], int* found),
                 (handle, desc, a, b, c, d, preference, wanted, results, found))
+HEADGATE_ON_USE(cublasLtMatmulAlgoCheck,
+                (cublasLtHandle_t handle, cublasLtMatmulDesc_t desc, cublasLtMatrixLayout_t a,
+                 cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
+                 const cublasLtMatmulAlgo_t* algorithm, cublasLtMatmulHeuristicResult_t* result),
+                (handle, desc, a, b, c, d, algorithm, result))
 HEADGATE_ON_USE(cublasLtMatmul,
                 (cublasLtHandle_t handle, cublasLtMatmulDesc_t desc, const void* alpha,
                  const void* a, cublasLtMatrixLayout_t a_layout, const void* b,

@@ -104,11 +104,41 @@ const LtMatMul::Plan& LtMatMul::PlanFor(const MatMulCall& call) {
   if (const auto known = plans_.find(shape); known != plans_.end()) return *known->second;
   if (plans_.size() >= kPlansMax) plans_.clear();
   std::unique_ptr<Plan> plan = Describe(shape);
-  const std::vector<cublasLtMatmulHeuristicResult_t> offers = Ask(*plan, 1);
-  CHECK(!offers.empty()) << "cuBLASLt has no algorithm for " << call.m << " x " << call.n << " x "
-                         << call.k;
-  plan->algorithm = offers.front().algo;
+  if (const auto preferred = PreferredFor(*plan, call)) {
+    plan->algorithm = *preferred;
+  } else {
+    const std::vector<cublasLtMatmulHeuristicResult_t> offers = Ask(*plan, 1);
+    CHECK(!offers.empty()) << "cuBLASLt has no algorithm for " << call.m << " x " << call.n << " x "
+                           << call.k;
+    plan->algorithm = offers.front().algo;
+  }
   return *plans_.emplace(shape, std::move(plan)).first->second;
+}
+
+std::optional<cublasLtMatmulAlgo_t> LtMatMul::PreferredFor(const Plan& plan,
+                                                           const MatMulCall& call) const {
+  const auto matrix = preferred_.find({call.n, call.k, call.out_dtype});
+  if (matrix == preferred_.end()) return std::nullopt;
+  const auto preferred = matrix->second.lower_bound(call.m);
+  if (preferred == matrix->second.end()) return std::nullopt;
+  cublasLtMatmulHeuristicResult_t needs = {};
+  const cublasStatus_t status = cublasLtMatmulAlgoCheck(
+      handle_, plan.operation, plan.w, plan.x, plan.out, plan.out, &preferred->second, &needs);
+  if (status != CUBLAS_STATUS_SUCCESS ||
+      static_cast<int64_t>(needs.workspaceSize) > kWorkspaceBytes) {
+    return std::nullopt;
+  }
+  return preferred->second;
+}
+
+void LtMatMul::Prefer(const LtAlgorithm& algorithm, const MatMulCall& call) {
+  preferred_[{call.n, call.k, call.out_dtype}].insert_or_assign(call.m, algorithm.algorithm);
+  plans_.clear();  // made without it
+}
+
+bool LtMatMul::HasPreferred(const MatMulCall& call) const {
+  const auto matrix = preferred_.find({call.n, call.k, call.out_dtype});
+  return matrix != preferred_.end() && matrix->second.contains(call.m);
 }
 
 cublasStatus_t LtMatMul::Multiply(const Plan& plan, const cublasLtMatmulAlgo_t& algorithm,

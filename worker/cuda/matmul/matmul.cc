@@ -4,6 +4,7 @@
 
 #include "base/status_macros.h"
 #include "worker/cuda/device/cuda_status.h"
+#include "worker/cuda/matmul/algorithm_choice.h"
 #include "worker/cuda/rows/row_ops.h"
 
 namespace headgate {
@@ -11,6 +12,10 @@ namespace headgate {
 absl::StatusOr<std::unique_ptr<MatrixProducts>> MatrixProducts::Create() {
   ASSIGN_OR_RETURN(std::unique_ptr<LtMatMul> large, LtMatMul::Create());
   return std::unique_ptr<MatrixProducts>(new MatrixProducts(std::move(large)));
+}
+
+absl::Status MatrixProducts::Prepare(const MatMulCall& call, cudaStream_t stream) {
+  return ChooseAlgorithms(*large_, call, stream);
 }
 
 void MatrixProducts::Run(const MatMulCall& call, cudaStream_t stream) {

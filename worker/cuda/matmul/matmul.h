@@ -6,6 +6,7 @@
 
 #include <memory>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "worker/cuda/matmul/lt_matmul.h"
 #include "worker/cuda/matmul/matmul_call.h"
@@ -17,6 +18,11 @@ class MatrixProducts {
  public:
   // For the current device. UNAVAILABLE without cuBLASLt.
   static absl::StatusOr<std::unique_ptr<MatrixProducts>> Create();
+
+  // For start-up: finds out which algorithms are the fastest for products like this call's of up to
+  // call.m rows. The host waits; `out` is spoilt. REQUIRES: not gated. RESOURCE_EXHAUSTED when
+  // there is no memory.
+  absl::Status Prepare(const MatMulCall& call, cudaStream_t stream);
 
   // Asynchronous. An error ends the process (cuda_status.h).
   void Run(const MatMulCall& call, cudaStream_t stream);
