@@ -104,7 +104,7 @@ bool IsQueueName(std::string_view name) {
   const auto allowed = [](char c) {
     return ('a' <= c && c <= 'z') || ('0' <= c && c <= '9') || c == '_';
   };
-  return 0 < name.size() && name.size() <= wire::kQueueNameBytesMax &&
+  return !name.empty() && name.size() <= wire::kQueueNameBytesMax &&
          std::all_of(name.begin(), name.end(), allowed);
 }
 
