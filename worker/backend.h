@@ -63,7 +63,7 @@ class Backend {
   // A small fp32 vector (norm weight, bias, rope frequencies) in device memory.
   virtual absl::StatusOr<std::span<const float>> Upload(std::span<const float> values) = 0;
   // May find out how products of up to x.rows rows with w are computed fastest: MatMul with these
-  // tensors, of which `out` is spoilt. To be called once for every matrix. Errors: the device's.
+  // tensors, which are spoilt. To be called once for every matrix. Errors: the device's.
   virtual absl::Status PrepareMatMul(Tensor x, const PackedMatrix& w, Tensor out) = 0;
   // Rows whose logits may be computed at a time: more read the head's weights less often, and take
   // more memory.

@@ -90,8 +90,9 @@ TEST_F(GpuMatMulTest, AgreesByTheAlgorithmsThatWereTheFastest) {
     Use(shape.n, shape.k);
     for (const TensorUse use : {TensorUse::kSum, TensorUse::kOperand}) {
       const Tensor out = gpu_->Allocate(kRows, shape.n, use).value();
+      const Tensor x = gpu_->Allocate(kRows, shape.k, TensorUse::kOperand).value();
       for (int again = 0; again < 2; ++again) {
-        ASSERT_TRUE(gpu_->PrepareMatMul(x_, *w_gpu_, out).ok());
+        ASSERT_TRUE(gpu_->PrepareMatMul(x, *w_gpu_, out).ok());
       }
       const double error = use == TensorUse::kSum ? kSumError : 2 * kBf16Error;
       for (int64_t m = 1; m <= kRows; ++m) {

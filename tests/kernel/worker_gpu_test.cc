@@ -10,10 +10,10 @@ namespace {
 
 constexpr int64_t kTokens = 12;
 
-class GpuWorkerTest : public testing::Test {
+class GpuWorkerTest : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
-    WorkerOptions options = SmallOptions(TestModel("llama3"));
+    WorkerOptions options = SmallOptions(TestModel(GetParam()));
     options.device = "cuda:0";
     options.page_dtype = DType::kBF16;
     auto rig = GroupRig::Create(options);
@@ -79,7 +79,7 @@ QueueStats QueueOf(const StepResult& result, const std::string& name) {
 
 // One by one, the second decode step is recorded and the third replayed; so the tokens of
 // Generate and of any other order of steps agree only if a replay sees the new step.
-TEST_F(GpuWorkerTest, RecordedStepsAndStepsInFlightGiveTheSameTokens) {
+TEST_P(GpuWorkerTest, RecordedStepsAndStepsInFlightGiveTheSameTokens) {
   const auto alone = rig_->Generate(100, prompt_, kTokens, 16);
   ASSERT_TRUE(alone.ok()) << alone.status();
   ASSERT_TRUE(rig_->BeginEpoch(2).ok());
@@ -91,7 +91,7 @@ TEST_F(GpuWorkerTest, RecordedStepsAndStepsInFlightGiveTheSameTokens) {
 }
 
 // 20 sequences and 17 are the same recorded step of 24 rows.
-TEST_F(GpuWorkerTest, ARecordedStepServesFewerSequences) {
+TEST_P(GpuWorkerTest, ARecordedStepServesFewerSequences) {
   constexpr SequenceId kCount = 20;
   const auto all = Pipelined(1, kCount, kTokens);
   ASSERT_TRUE(rig_->BeginEpoch(2).ok());
@@ -116,7 +116,7 @@ TEST_F(GpuWorkerTest, ARecordedStepServesFewerSequences) {
   }
 }
 
-TEST_F(GpuWorkerTest, AnEpochMayEndWithStepsInFlight) {
+TEST_P(GpuWorkerTest, AnEpochMayEndWithStepsInFlight) {
   const auto expected = Pipelined(1, 3, kTokens);
   for (Epoch epoch = 2; epoch < 8; ++epoch) {
     ASSERT_TRUE(rig_->BeginEpoch(epoch).ok());
@@ -130,7 +130,7 @@ TEST_F(GpuWorkerTest, AnEpochMayEndWithStepsInFlight) {
   EXPECT_TRUE(rig_->worker().CheckPages().ok());
 }
 
-TEST_F(GpuWorkerTest, TheDeviceTellsItsTimes) {
+TEST_P(GpuWorkerTest, TheDeviceTellsItsTimes) {
   Worker& worker = rig_->worker();
   for (StepId step = 1; step <= 4; ++step) ASSERT_TRUE(rig_->Step(PlanOf(step)).ok());
   ASSERT_TRUE(worker.Submit(PlanOf(5)).ok());
@@ -158,7 +158,7 @@ TEST_F(GpuWorkerTest, TheDeviceTellsItsTimes) {
 }
 
 // Every step after a pause: nobody can tell what the host did in between.
-TEST_F(GpuWorkerTest, APauseIsNoIdleTime) {
+TEST_P(GpuWorkerTest, APauseIsNoIdleTime) {
   for (StepId step = 1; step <= 4; ++step) {
     absl::SleepFor(absl::Milliseconds(5));
     const auto results = rig_->Step(PlanOf(step));
@@ -168,7 +168,7 @@ TEST_F(GpuWorkerTest, APauseIsNoIdleTime) {
   }
 }
 
-TEST_F(GpuWorkerTest, CachesAndBuffersAreCounted) {
+TEST_P(GpuWorkerTest, CachesAndBuffersAreCounted) {
   const auto begun = rig_->Step(PlanOf(1));
   ASSERT_TRUE(begun.ok()) << begun.status();
   const QueueStats none = QueueOf(begun->front(), "step_graphs");
@@ -189,7 +189,7 @@ TEST_F(GpuWorkerTest, CachesAndBuffersAreCounted) {
 
 // The scheduler hears of a token one step late: a sequence may be released when its next step has
 // been submitted.
-TEST_F(GpuWorkerTest, ASequenceIsReleasedWhileItsStepIsInFlight) {
+TEST_P(GpuWorkerTest, ASequenceIsReleasedWhileItsStepIsInFlight) {
   Worker& worker = rig_->worker();
   StepPlan plan;
   plan.epoch = 1;
@@ -209,6 +209,9 @@ TEST_F(GpuWorkerTest, ASequenceIsReleasedWhileItsStepIsInFlight) {
   EXPECT_EQ(first->sequences.front().token, second->sequences.front().token);
   EXPECT_TRUE(worker.CheckPages().ok());
 }
+
+// With the plain kernels, and with those of heads as large as real models have.
+INSTANTIATE_TEST_SUITE_P(Models, GpuWorkerTest, testing::Values("llama3", "qwen3_128"));
 
 }  // namespace
 }  // namespace headgate

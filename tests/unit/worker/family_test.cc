@@ -37,6 +37,16 @@ TEST_P(Family, ScoresThePromptLikeTheReference) {
   }
 }
 
+TEST_P(Family, ScoresLikeTheReferenceInMixedSteps) {
+  const auto prompt = golden_["prompt"].get<std::vector<TokenId>>();
+  for (const ScoredText& text : ScoreTogether(*rig_, prompt, MixedSteps())) {
+    ScoreDistance distance;
+    distance.Add(text, golden_["score"], 1e-3);
+    EXPECT_EQ(distance.clear_same_top1, distance.clear);
+    EXPECT_LT(distance.difference_max, 1e-3);
+  }
+}
+
 TEST_P(Family, GeneratesWhatTheReferenceGenerates) {
   const auto prompt = golden_["prompt"].get<std::vector<TokenId>>();
   const auto expected = golden_["greedy"]["output_ids"].get<std::vector<TokenId>>();
@@ -56,7 +66,8 @@ TEST_P(Family, GeneratesWhatTheReferenceGenerates) {
 
 INSTANTIATE_TEST_SUITE_P(Models, Family,
                          testing::Combine(testing::Values("llama2_bias", "llama3", "mistral",
-                                                          "qwen2", "qwen3"),
+                                                          "qwen2", "qwen3", "qwen3_64",
+                                                          "qwen3_128"),
                                           testing::Values(1, 2)),
                          [](const auto& param) {
                            return std::get<0>(param.param) + "_" +

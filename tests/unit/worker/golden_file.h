@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <fstream>
 #include <string>
@@ -58,6 +59,49 @@ inline ScoredText ScoreText(GroupRig& rig, SequenceId id, const std::vector<Toke
   scored.top1.pop_back();
   EXPECT_TRUE(rig.Release(id).ok());
   return scored;
+}
+
+// Scores a text twice at a time, as two sequences that go on by their own lengths in each step (0:
+// not at all), as prompts and answers of several clients do.
+inline std::array<ScoredText, 2> ScoreTogether(GroupRig& rig, const std::vector<TokenId>& tokens,
+                                               const std::vector<std::array<int64_t, 2>>& steps) {
+  constexpr SequenceId kFirst = 1001;
+  std::array<ScoredText, 2> scored;
+  std::array<int64_t, 2> at = {};
+  for (const std::array<int64_t, 2>& lengths : steps) {
+    StepPlan plan;
+    for (size_t s = 0; s < 2; ++s) {
+      if (lengths[s] == 0) continue;
+      const SequenceId id = kFirst + s;
+      if (at[s] == 0) plan.starts.push_back({id, {}, 0, static_cast<int64_t>(tokens.size())});
+      const auto from = tokens.begin() + at[s];
+      plan.chunks.push_back(
+          {id, at[s], {from, from + lengths[s]}, false, {from + 1, from + lengths[s] + 1}});
+      at[s] += lengths[s];
+    }
+    const auto results = rig.Step(plan);
+    if (!results.ok()) {
+      ADD_FAILURE() << results.status();
+      return scored;
+    }
+    for (const SequenceResult& result : results->front().sequences) {
+      ScoredText& text = scored[result.sequence - kFirst];
+      text.logprob.insert(text.logprob.end(), result.score_logprobs.begin(),
+                          result.score_logprobs.end());
+      text.top1.insert(text.top1.end(), result.score_top.begin(), result.score_top.end());
+    }
+  }
+  for (const SequenceId id : {kFirst, kFirst + 1}) EXPECT_TRUE(rig.Release(id).ok());
+  return scored;
+}
+
+// Of 47 tokens each: prompts, answers while nothing else runs (a GPU replays these steps), answers
+// beside a prompt, and answers together.
+inline std::vector<std::array<int64_t, 2>> MixedSteps() {
+  std::vector<std::array<int64_t, 2>> steps = {{20, 0}, {1, 0}, {1, 0}, {1, 0}, {1, 25}, {1, 9}};
+  for (int i = 0; i < 9; ++i) steps.push_back({1, 1});
+  steps.insert(steps.end(), {{5, 1}, {1, 0}, {7, 0}, {0, 3}});
+  return steps;
 }
 
 // Sums over many scored tokens.

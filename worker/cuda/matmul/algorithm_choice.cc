@@ -12,6 +12,7 @@ namespace headgate {
 namespace {
 
 constexpr int64_t kRowsMin = 16;
+constexpr int64_t kHalvesMax = 1024;  // a tile more or less matters below it
 constexpr int kOffers = 6;
 constexpr int kRuns = 3;
 constexpr float kClearlyFaster = 0.98f;
@@ -81,11 +82,15 @@ absl::Status ChooseAlgorithms(LtMatMul& lt, MatMulCall call, cudaStream_t stream
   const int64_t rows_max = call.m;
   if (rows_max == 0 || call.n == 0 || lt.HasPreferred(call)) return absl::OkStatus();
   ASSIGN_OR_RETURN(const std::unique_ptr<Stopwatch> watch, Stopwatch::Create(stream));
-  for (int64_t rows = kRowsMin;; rows *= 2) {
-    call.m = std::min(rows, rows_max);
-    Choose(lt, call, *watch);
-    if (rows >= rows_max) return absl::OkStatus();
+  for (int64_t power = kRowsMin; power < rows_max; power *= 2) {
+    for (const int64_t rows : {power, power + power / 2}) {
+      call.m = rows;
+      if (rows == power || (rows <= kHalvesMax && rows < rows_max)) Choose(lt, call, *watch);
+    }
   }
+  call.m = rows_max;
+  Choose(lt, call, *watch);
+  return absl::OkStatus();
 }
 
 }  // namespace headgate

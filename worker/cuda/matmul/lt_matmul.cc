@@ -36,6 +36,7 @@ struct LtMatMul::Plan {
   cublasLtMatrixLayout_t x = nullptr;
   cublasLtMatrixLayout_t out = nullptr;
   cublasLtMatmulAlgo_t algorithm = {};
+  bool preferred = false;  // the algorithm, and not the heuristic's own
 
   Plan() = default;
   Plan(const Plan&) = delete;
@@ -84,6 +85,10 @@ std::vector<cublasLtMatmulHeuristicResult_t> LtMatMul::Ask(const Plan& plan, int
   CHECK(cublasLtMatmulPreferenceCreate(&preference) == CUBLAS_STATUS_SUCCESS);
   cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
                                        &kWorkspaceBytes, sizeof(kWorkspaceBytes));
+  // Parts of a sum that is cut over k are added in fp32, and in the same order every time.
+  const uint32_t schemes = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
+  cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
+                                       &schemes, sizeof(schemes));
   std::vector<cublasLtMatmulHeuristicResult_t> offers(static_cast<size_t>(count));
   int found = 0;
   const cublasStatus_t status =
@@ -97,21 +102,22 @@ std::vector<cublasLtMatmulHeuristicResult_t> LtMatMul::Ask(const Plan& plan, int
   return offers;
 }
 
-const LtMatMul::Plan& LtMatMul::PlanFor(const MatMulCall& call) {
+cublasLtMatmulAlgo_t LtMatMul::Favourite(const Plan& plan) const {
+  const std::vector<cublasLtMatmulHeuristicResult_t> offers = Ask(plan, 1);
+  CHECK(!offers.empty()) << "cuBLASLt has no algorithm for a product";
+  return offers.front().algo;
+}
+
+LtMatMul::Plan& LtMatMul::PlanFor(const MatMulCall& call) {
   CHECK(!call.gated && call.norm.rows == nullptr) << "cuBLASLt multiplies, and no more";
   CHECK(!call.adds || call.out_dtype == DType::kF32) << "a sum's product";
   const Shape shape = {call.m, call.n, call.k, call.out_dtype};
   if (const auto known = plans_.find(shape); known != plans_.end()) return *known->second;
   if (plans_.size() >= kPlansMax) plans_.clear();
   std::unique_ptr<Plan> plan = Describe(shape);
-  if (const auto preferred = PreferredFor(*plan, call)) {
-    plan->algorithm = *preferred;
-  } else {
-    const std::vector<cublasLtMatmulHeuristicResult_t> offers = Ask(*plan, 1);
-    CHECK(!offers.empty()) << "cuBLASLt has no algorithm for " << call.m << " x " << call.n << " x "
-                           << call.k;
-    plan->algorithm = offers.front().algo;
-  }
+  const auto preferred = PreferredFor(*plan, call);
+  plan->preferred = preferred.has_value();
+  plan->algorithm = preferred.has_value() ? *preferred : Favourite(*plan);
   return *plans_.emplace(shape, std::move(plan)).first->second;
 }
 
@@ -151,8 +157,14 @@ cublasStatus_t LtMatMul::Multiply(const Plan& plan, const cublasLtMatmulAlgo_t& 
 
 void LtMatMul::Run(const MatMulCall& call, cudaStream_t stream) {
   if (call.m == 0 || call.n == 0) return;
-  const Plan& plan = PlanFor(call);
-  CudaCheck(AsCuda(Multiply(plan, plan.algorithm, call, stream)), "multiplying matrices");
+  Plan& plan = PlanFor(call);
+  cublasStatus_t status = Multiply(plan, plan.algorithm, call, stream);
+  if (status != CUBLAS_STATUS_SUCCESS && plan.preferred) {  // accepted for this m, and refused
+    plan.preferred = false;
+    plan.algorithm = Favourite(plan);
+    status = Multiply(plan, plan.algorithm, call, stream);
+  }
+  CudaCheck(AsCuda(status), "multiplying matrices");
   if (call.bias != nullptr)
     LaunchAddBias(call.out, call.out_dtype, call.bias, call.m, call.n, stream);
 }

@@ -61,8 +61,9 @@ class LtMatMul {
   using Matrix = std::tuple<int64_t, int64_t, DType>;          // n, k, out
 
   LtMatMul(cublasLtHandle_t handle, CudaBuffer workspace);
-  const Plan& PlanFor(const MatMulCall& call);
+  Plan& PlanFor(const MatMulCall& call);
   static std::unique_ptr<Plan> Describe(const Shape& shape);
+  cublasLtMatmulAlgo_t Favourite(const Plan& plan) const;  // the heuristic's
   std::optional<cublasLtMatmulAlgo_t> PreferredFor(const Plan& plan, const MatMulCall& call) const;
   std::vector<cublasLtMatmulHeuristicResult_t> Ask(const Plan& plan, int count) const;
   cublasStatus_t Multiply(const Plan& plan, const cublasLtMatmulAlgo_t& algorithm,
