@@ -8,6 +8,7 @@
 
 #include "cli/command.h"
 #include "cli/exit_code.h"
+#include "cli/logging.h"
 
 namespace {
 
@@ -25,6 +26,7 @@ int main(int argc, char** argv) {
   // An error is told once, in our words.
   setenv("GRPC_VERBOSITY", "NONE", 0);
   google::protobuf::SetLogHandler(nullptr);
+  headgate::LogToStderr("headgate");  // stdout is for results
   CLI::App app{
       "Headgate serves LLMs from a KV cache that forgets, per attention head, what is not needed.\n"
       "Start with: headgate serve --model DIR, then: headgate generate \"your question\""};
