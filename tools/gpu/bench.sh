@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
-# The GPU measurements of docs/benchmarks.md that one GPU makes in minutes: ours (.gpu/headgate) and
-# cuDNN's through PyTorch. All numbers in gpu_bench.json in $OUT (or .gpu/). What takes longer or
-# needs more: long_context.sh, two_ranks.sh, vllm_compare.sh.
+# The GPU measurements of docs/benchmarks.md that one GPU makes in minutes: ours and cuDNN's through
+# PyTorch. All numbers in gpu_bench.json in $OUT (or .gpu/), the short measurements first. What takes
+# longer or needs more: long_context.sh, two_ranks.sh, vllm_compare.sh.
 # Usage: tools/gpu/bench.sh COMMIT     (the machine's copy of the tree has no history to ask)
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 source tools/gpu/measure.sh
-begin_measuring "$(mktemp -d)"
+begin_report tools/gpu/bench.sh "${1:-unknown}" gpu_bench.json
 measure copy "$headgate" bench copy --json
+measure rows "$headgate" bench rows --json
+measure layer "$headgate" bench layer --json
+measure sample "$headgate" bench sample --json
 measure attention "$headgate" bench attention --json
 measure prefill "$headgate" bench prefill --json
 measure matmul "$headgate" bench matmul --json
@@ -17,5 +20,6 @@ measure step_streaming "$headgate" bench step --batch 1,16 --context 32768,13107
   --policy "$pattern" --sparsity 0.5
 measure prompt "$headgate" bench prompt --tokens 8192,32768 --runs 2 --json
 measure startup "$headgate" bench startup --shape llama3-8b --json
+measure matmul_algorithms "$headgate" bench matmul --algorithms 8 --json
 measure cudnn python3 tools/gpu/sdpa_baseline.py
-finish_measuring tools/gpu/bench.sh "${1:-unknown}" gpu_bench.json
+finish_measuring

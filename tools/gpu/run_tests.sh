@@ -1,20 +1,19 @@
 #!/usr/bin/env bash
-# Runs the tests that tools/gpu/pack.sh left in .gpu/, on a machine with a GPU, from any folder.
+# Runs the tests that tools/gpu/pack.sh packed, on a machine with a GPU, from any folder.
 # Usage: tools/gpu/run_tests.sh [test ...]   GTEST_FILTER and the like work as usual.
 # All output goes to gpu_tests.log in $OUT (or .gpu/); here, a line per binary and what failed.
 set -uo pipefail
-cd "$(dirname "$0")/../.."
-source tools/gpu/env.sh
+cd "$(dirname "$0")/../.." || exit 1
+source tools/gpu/env.sh || exit 1
 seconds_max=${HEADGATE_GPU_TEST_SECONDS:-180}
-log=${OUT:-.gpu}/gpu_tests.log
+# shellcheck disable=SC2154 # env.sh sets both
+log=$gpu_out/gpu_tests.log
 : >"$log"
 
-tests=("${@/#/.gpu/}")
-[ $# -gt 0 ] || tests=(.gpu/*_test)
-[ -x "${tests[0]}" ] || {
-  echo "run_tests: no ${tests[0]}: run tools/gpu/pack.sh where the build tools are" >&2
-  exit 1
-}
+# shellcheck disable=SC2154
+tests=("${@/#/$gpu_bin/}")
+[ $# -gt 0 ] || tests=("$gpu_bin"/*_test)
+for test in "${tests[@]}"; do gpu_need "$(basename "$test")"; done
 passed=0 failed=()
 for test in "${tests[@]}"; do
   start=$(date +%s%N)

@@ -1,21 +1,25 @@
 #!/usr/bin/env bash
-# compute-sanitizer's four tools over the GPU tests that tools/gpu/pack.sh left in .gpu/: every kernel
-# at small shapes. One line per tool and binary; exit code 1 when one has a finding or a test fails.
+# compute-sanitizer's four tools over the GPU tests that tools/gpu/pack.sh packed: every kernel at
+# small shapes. One line per tool and binary; exit code 1 when one has a finding or a test fails.
 # Usage: tools/gpu/sanitize.sh [tool ...]     default: memcheck initcheck synccheck racecheck
 set -uo pipefail
-cd "$(dirname "$0")/../.."
-source tools/gpu/env.sh
-log=${OUT:-.gpu}/sanitize.log
+cd "$(dirname "$0")/../.." || exit 1
+source tools/gpu/env.sh || exit 1
+# shellcheck disable=SC2154 # env.sh sets both
+log=$gpu_out/sanitize.log
 : >"$log"
 # Large shapes add minutes and no kernel.
 slow='*ALongRow*:*Many*:*AgreesForEveryShape*:*LengthsWhereTilesAndPagesEnd*:*StreamingRowsThrough*:*SmolLm2*'
 tools=("$@")
 [ $# -gt 0 ] || tools=(memcheck initcheck synccheck racecheck)
+# shellcheck disable=SC2154
+tests=("$gpu_bin"/*_test)
+gpu_need "$(basename "${tests[0]}")"
 failed=0
 for tool in "${tools[@]}"; do
-  for test in .gpu/*_test; do
+  for test in "${tests[@]}"; do
     # initcheck does not see what cuBLASLt's kernels store.
-    [ "$tool $test" != "initcheck .gpu/model_gpu_test" ] || continue
+    [ "$tool $(basename "$test")" != "initcheck model_gpu_test" ] || continue
     start=$SECONDS
     # The tests ask for more memory than there is: an answer of the API, not a fault.
     output=$(timeout 100 compute-sanitizer --tool "$tool" --report-api-errors no --error-exitcode 9 \

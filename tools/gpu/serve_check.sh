@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
 # Serves a model on GPUs through the whole path and checks it: an answer, 64 concurrent streams of
-# which half leave early, every page back afterwards, a clean stop. On a machine with .gpu/headgate.
+# which half leave early, every page back afterwards, a clean stop. On the GPU machine, with .gpu/.
 # Usage: tools/gpu/serve_check.sh MODEL_DIR [headgate serve option ...]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 source tools/gpu/env.sh
-model=$1
+gpu_need headgate
+# shellcheck disable=SC2154 # env.sh sets both
+headgate=$gpu_bin/headgate out=$gpu_out
+model=${1:?MODEL_DIR}
 shift
 work=$(mktemp -d)
 server=unix:$work/api.sock
-out=${OUT:-.gpu}
 
 fail() {
   echo "serve_check: $1" >&2
@@ -17,7 +19,7 @@ fail() {
   exit 1
 }
 
-.gpu/headgate serve --model "$model" --device cuda --listen "$server" --run-dir "$work/run" "$@" \
+"$headgate" serve --model "$model" --device cuda --listen "$server" --run-dir "$work/run" "$@" \
   >"$work/ready" 2>"$out/serve.log" &
 serve=$!
 trap 'kill -KILL $serve 2>/dev/null || true' EXIT
@@ -28,14 +30,14 @@ until grep -q ready "$work/ready"; do
 done
 echo "ready after $((($(date +%s%N) - start) / 1000000)) ms"
 
-.gpu/headgate generate --server "$server" --max-tokens 40 "What is the capital of France?" |
+"$headgate" generate --server "$server" --max-tokens 40 "What is the capital of France?" |
   tee "$work/answer"
 grep -q Paris "$work/answer" || fail "the answer does not name Paris"
 
 start=$(date +%s%N)
 streams=()
 for i in $(seq 64); do
-  .gpu/headgate generate --server "$server" --max-tokens 400 --ignore-eos --temperature 0.8 \
+  "$headgate" generate --server "$server" --max-tokens 400 --ignore-eos --temperature 0.8 \
     --seed "$i" "Tell me story number $i." >"$work/stream_$i" 2>&1 &
   streams+=($!)
 done
@@ -51,7 +53,7 @@ echo "64 streams, $complete complete, $((($(date +%s%N) - start) / 1000000)) ms"
 [ "$complete" -ge 32 ] || fail "only $complete streams came to their end"
 
 sleep 0.3 # the load message is sent every 100 ms
-.gpu/headgate load --json --server "$server" | tee "$work/load"
+"$headgate" load --json --server "$server" | tee "$work/load"
 python3 - "$work/load" <<'PY' || fail "pages are missing after all streams ended"
 import json, sys
 pools = json.load(open(sys.argv[1]))["pools"]

@@ -5,7 +5,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 source tools/gpu/measure.sh
-begin_measuring "$(mktemp -d)"
+begin_report tools/gpu/two_ranks.sh "${1:-unknown}" two_ranks.json \
+  decode_1x1k=step_1k_ranks_1:steps.0.us/step_1k_ranks_2:steps.0.us \
+  decode_64x1k=step_1k_ranks_1:steps.1.us/step_1k_ranks_2:steps.1.us \
+  decode_16x32k=step_32k_ranks_1:steps.0.us/step_32k_ranks_2:steps.0.us
 for ranks in 1 2; do
   measure "step_1k_ranks_$ranks" "$headgate" bench step --ranks $ranks --batch 1,64 \
     --context 1024 --json
@@ -13,7 +16,4 @@ for ranks in 1 2; do
     --context 32768 --json
 done
 measure allreduce "$headgate" bench allreduce --json
-finish_measuring tools/gpu/two_ranks.sh "${1:-unknown}" two_ranks.json \
-  decode_1x1k=step_1k_ranks_1:steps.0.us/step_1k_ranks_2:steps.0.us \
-  decode_64x1k=step_1k_ranks_1:steps.1.us/step_1k_ranks_2:steps.1.us \
-  decode_16x32k=step_32k_ranks_1:steps.0.us/step_32k_ranks_2:steps.0.us
+finish_measuring

@@ -4,19 +4,19 @@
 #
 # The machine takes 10 minutes and 64 MiB a call and forgets what it has when it goes, so:
 #   here:   tools/gpu/vllm_compare.sh prepare PEER_DIR TRACE   PEER_DIR: kit.sh, bench.py, unpack.sh
-#           tools/gpu/pack.sh NAME                             fills .gpu/ (one test: it stays small)
+#           tools/gpu/pack.sh headgate                         fills .gpu/
 #   there, one call after the other while it is warm:
 #           tools/gpu/vllm_compare.sh vllm            carries .cache/vllm, about 4 minutes
 #           tools/gpu/vllm_compare.sh ours COMMIT     carries .gpu, about 5 minutes; writes
-#                                                     vllm_compare.json to $OUT (or .gpu/)
+#                                                     vllm_compare.json to $OUT (or .gpu/) after
+#                                                     every measurement
 # What `vllm` found waits on the machine in /tmp/headgate_compare for `ours`; without it the JSON
 # holds ours alone. Another order of the two calls is as good: `ours`, `vllm`, then `report COMMIT`.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-source tools/gpu/measure.sh
 kit=.cache/vllm
 work=/tmp/headgate_compare
-measure_seconds_max=120
+out=${OUT:-.gpu}
 
 fail() {
   echo "vllm_compare: $1" >&2
@@ -47,7 +47,7 @@ run_vllm() {
     timeout 500 python3 "$kit/bench.py" --trace "$kit/trace.txt" --out "$work/vllm.jsonl" \
       --log "$work/vllm.log"
   ) || tail -n 20 "$work/vllm.log" >&2
-  cp "$work/vllm.jsonl" "${OUT:-.gpu}/"
+  cp "$work/vllm.jsonl" "$out/"
 }
 
 replay() { # NAME LINES...: a trace of these lines through the server
@@ -64,22 +64,39 @@ lines() { # COUNT LINE: that line so often, as separate arguments in `repeated`
 }
 
 start_server() { # LOG option ...
-  local log=$work/ours/$1.log begun=$SECONDS
+  local name=$1 log=$work/ours/$1.log begun=$SECONDS
   shift
+  server_logs=("$log")
   "$headgate" serve --shape llama3-8b --device cuda --listen "unix:$work/api.sock" \
     --run-dir "$work/run" "$@" >"$work/ready" 2>"$log" &
   server=$!
   until grep -q ready "$work/ready"; do
-    kill -0 "$server" 2>/dev/null || { tail -n 5 "$log" >&2; return 1; }
-    [ $((SECONDS - begun)) -lt 60 ] || { echo "no server after 60 s" >&2; return 1; }
+    if ! kill -0 "$server" 2>/dev/null; then
+      no_server "$name" "the server ended before it was ready"
+      return 1
+    elif [ $((SECONDS - begun)) -ge 60 ]; then
+      no_server "$name" "no server after 60 s"
+      return 1
+    fi
     sleep 0.05
   done
   grep -h 'loaded in' "$log" || true
 }
 
+no_server() { # NAME WHY
+  echo "$1: $2: $(tail -n 1 "${server_logs[0]}")"
+  record_failure "$1" "$2" "${server_logs[@]}"
+  stop_server
+}
+
+# TERM takes 4 s and a little; a server that hangs is killed, and its workers end without it.
 stop_server() {
+  local begun=$SECONDS
   kill -TERM "$server" 2>/dev/null || true
+  while kill -0 "$server" 2>/dev/null && [ $((SECONDS - begun)) -lt 15 ]; do sleep 0.1; done
+  kill -KILL "$server" 2>/dev/null || true
   wait "$server" || true
+  server_logs=()
 }
 
 # The stretch in which all streams decode is longer than 256 steps, as vLLM's: room for the prefill
@@ -111,9 +128,12 @@ serve_streaming() {
 }
 
 run_ours() { # COMMIT
+  source tools/gpu/measure.sh
+  measure_seconds_max=120
   rm -rf "$work/ours"
   mkdir -p "$work/run"
-  begin_measuring "$work/ours"
+  begin_measuring "$work/ours" "$out/vllm_compare.failures.txt" \
+    python3 tools/gpu/vllm_report.py "$work" "$1" "$out/vllm_compare.json"
   measure startup "$headgate" bench startup --shape llama3-8b --json
   measure step_1 "$headgate" bench step --batch 1 --context 1024,131072 --json
   measure step_64 "$headgate" bench step --batch 64 --context 4096 --json
@@ -126,11 +146,11 @@ run_ours() { # COMMIT
     --policy "$pattern" --sparsity 0.5
   serve_full
   serve_streaming
-  report "$1"
+  finish_measuring
 }
 
 report() { # COMMIT
-  python3 tools/gpu/vllm_report.py "$work" "${1:-unknown}" "${OUT:-.gpu}/vllm_compare.json"
+  python3 tools/gpu/vllm_report.py "$work" "$1" "$out/vllm_compare.json"
 }
 
 case ${1:-} in

@@ -7,6 +7,7 @@ WORK_DIR/vllm.jsonl: vLLM's figures, one JSON line each. WORK_DIR/ours/NAME.json
 is of tokens a second, ours over vLLM's: `engine` without a server (`bench step`, `bench prompt`),
 `serve` through server, scheduler and worker over gRPC. vLLM's are of its engine without a server.
 """
+import itertools
 import json
 import pathlib
 import sys
@@ -17,41 +18,48 @@ import report as session
 def read_vllm(path):
     figures = {}
     for line in path.read_text().splitlines() if path.exists() else []:
-        figure = json.loads(line)
-        figures.setdefault(figure.pop("name"), figure)  # of several traces the first
+        try:
+            figure = json.loads(line)
+            figures.setdefault(figure.pop("name"), figure)  # of several traces the first
+        except (ValueError, KeyError, AttributeError, TypeError):
+            print(f"{path.name}: a line is left out, it is no figure", file=sys.stderr)
     return figures
 
 
+def of_row(ours, part, rows, wanted, key):
+    """The number `key` of the row that has all of `wanted`."""
+    for i in itertools.count():
+        here = {name: session.at(ours, [part, rows, i, name]) for name in wanted}
+        if here == wanted:
+            return session.at(ours, [part, rows, i, key])  # without: "error" says why
+        if None in here.values():
+            return None
+
+
 def step(ours, part, batch, context):
-    for row in ours.get(part, {}).get("steps", []):
-        if (row["batch"], row["context"]) == (batch, context):
-            return row.get("tokens_per_s")  # without: "error" says why
-    return None
+    return of_row(ours, part, "steps", {"batch": batch, "context": context}, "tokens_per_s")
 
 
 def prompt(ours, part, tokens):
-    for row in ours.get(part, {}).get("prompts", []):
-        if row["tokens"] == tokens:
-            return row["best_tokens_per_s"]  # vLLM's figure is its best run too
-    return None
+    # vLLM's figure is its best run too
+    return of_row(ours, part, "prompts", {"tokens": tokens}, "best_tokens_per_s")
 
 
 def served_prompt(ours, prefix, tokens):
-    runs = [one["first_token_s"]["p50"] for name, one in ours.items()
-            if name.startswith(prefix) and one["completed"] > 0]
+    runs = [session.at(one, ["first_token_s", "p50"]) for name, one in ours.items()
+            if name.startswith(prefix)]
+    runs = [run for run in runs if run]
     return tokens / min(runs) if runs else None
 
 
 def served_decode(ours, part):
-    stretch = ours.get(part, {}).get("all_decoding")
-    return stretch["tokens_per_s"] if stretch else None
+    return session.at(ours, [part, "all_decoding", "tokens_per_s"])
 
 
 def rows(vllm, ours):
     k = 1024
-    rate = lambda name, key="tok_s": vllm.get(name, {}).get(key)
+    rate = lambda name, key="tok_s": session.at(vllm, [name, key])
     served = lambda part: served_decode(ours, part)
-    azure = ours.get("serve_azure", {})
     decode_16, decode_1 = rate("decode_16x32k"), rate("decode_1x128k")
     return {
         "decode 1 x 1K": (rate("decode_1x1k"), step(ours, "step_1", 1, k),
@@ -67,7 +75,8 @@ def rows(vllm, ours):
         "prefill 32K": (rate("prefill_32k"), prompt(ours, "prompt", 32 * k),
                         served_prompt(ours, "serve_prefill_32k", 32 * k)),
         "prefill 128K": (rate("prefill_128k"), prompt(ours, "prompt_long", 128 * k), None),
-        "512 azure requests": (rate("throughput", "total_tok_s"), None, azure.get("tokens_per_s")),
+        "512 azure requests": (rate("throughput", "total_tok_s"), None,
+                               session.at(ours, ["serve_azure", "tokens_per_s"])),
         "half streaming, decode 16 x 32K": (decode_16, step(ours, "step_streaming", 16, 32 * k),
                                             served("serve_streaming_decode_16x32k")),
         "half streaming, decode 1 x 128K": (decode_1, step(ours, "step_streaming", 1, 128 * k),
@@ -94,9 +103,9 @@ def main():
         print(f"{name:34} {show(peer, '%10.1f'):>10} {show(engine, '%10.1f'):>10} "
               f"{show(ratio(engine), '%.2fx'):>7} {show(serve, '%10.1f'):>10} "
               f"{show(ratio(serve), '%.2fx'):>7}")
-    start = vllm.get("start", {}).get("ready_s"), ours.get("startup", {}).get("ready_s")
+    start = session.at(vllm, ["start", "ready_s"]), session.at(ours, ["startup", "ready_s"])
     print(f"seconds to ready: vLLM {show(start[0], '%.1f')}, ours {show(start[1], '%.1f')}")
-    session.write(out, session.head("tools/gpu/vllm_compare.sh", commit) | {
+    session.write(out, session.head("tools/gpu/vllm_compare.sh", commit, work / "ours") | {
         "tokens_per_s": table, "ready_s": {"vllm": start[0], "ours": start[1]},
         "vllm": vllm, "ours": ours})
 

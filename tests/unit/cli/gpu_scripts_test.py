@@ -1,0 +1,117 @@
+"""tools/gpu without a GPU: a `headgate` that is a shell script, packed, unpacked and measured."""
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+FAKE = """#!/bin/sh
+case "$*" in
+  *copy*) echo '[{"tb_per_s": 4.5}]' ;;
+  *rows*) echo 'a line before'; echo '[]' ;;
+  *layer*) exit 0 ;;
+  *"--ranks 1"*) echo '{"steps": [{"us": 30.0}, {"us": "?"}]}' ;;
+  *"--ranks 2"*) echo '{"steps": [{"us": 20.0}, {"us": 1.0}]}' ;;
+  *) echo 'some rows'; echo 'cuda: no device' >&2; exit 70 ;;
+esac
+"""
+
+
+class Scripts(unittest.TestCase):
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.out = self.folder / "out"
+        for made in ("tools", "out", "tmp", ".gpu", "packed"):
+            (self.folder / made).mkdir()
+        shutil.copytree(ROOT / "tools/gpu", self.folder / "tools/gpu")
+
+    def pack(self, text=FAKE):
+        binary = self.folder / "packed/headgate"
+        binary.write_text(text)
+        binary.chmod(0o755)
+        with tarfile.open(self.folder / ".gpu/binaries.tar.xz", "w:xz") as archive:
+            archive.add(self.folder / "packed", ".")
+
+    def run_bash(self, command):
+        environment = dict(os.environ, OUT=str(self.out), TMPDIR=str(self.folder / "tmp"))
+        return subprocess.run(["bash", "-c", command], cwd=self.folder, env=environment,
+                              capture_output=True, text=True, timeout=60)
+
+    def read(self, name):
+        return json.loads((self.out / name).read_text())
+
+    def test_what_is_no_json_or_fails_is_named_and_the_rest_reported(self):
+        self.pack()
+        ended = self.run_bash("tools/gpu/bench.sh abc")
+        self.assertEqual(ended.returncode, 1, ended.stderr)
+        report = self.read("gpu_bench.json")
+        self.assertEqual(report["commit"], "abc")
+        self.assertEqual(report["rows"], {"copy": [{"tb_per_s": 4.5}]})
+        self.assertIn("failed: rows layer sample", ended.stderr)
+        failures = (self.out / "gpu_bench.failures.txt").read_text()
+        self.assertIn("=== rows: its output is no JSON", failures)
+        self.assertIn("a line before", failures)
+        self.assertIn("=== sample: exit 70", failures)
+        self.assertIn("--- sample.out\nsome rows\n--- sample.err\ncuda: no device\n", failures)
+        self.assertEqual(len(list(self.out.iterdir())), 2)  # 8 files come back from the machine
+
+    def test_the_report_is_there_after_each_measurement(self):
+        self.pack()
+        self.run_bash("""source tools/gpu/measure.sh
+            begin_report here abc r.json
+            measure one "$headgate" bench copy
+            cp "$OUT/r.json" "$OUT/first.json"
+            measure two "$headgate" bench step --ranks 2
+            kill -KILL $$""")
+        self.assertEqual(list(self.read("first.json")["rows"]), ["one"])
+        self.assertEqual(list(self.read("r.json")["rows"]), ["one", "two"])
+
+    def test_ratios_of_what_was_measured(self):
+        self.pack()
+        self.run_bash("tools/gpu/two_ranks.sh abc")
+        self.assertEqual(self.read("two_ranks.json")["ratios"],
+                         {"decode_1x1k": 1.5, "decode_64x1k": None, "decode_16x32k": 1.5})
+
+    def test_a_part_that_was_cut_is_left_out(self):
+        parts = self.folder / "parts"
+        parts.mkdir()
+        (parts / "whole.json").write_text("[1]")
+        (parts / "cut.json").write_text('[{"us": 1')
+        ended = self.run_bash("python3 tools/gpu/report.py parts here abc out/r.json")
+        self.assertEqual(ended.returncode, 0, ended.stderr)
+        self.assertIn("cut.json is left out", ended.stderr)
+        self.assertEqual(self.read("r.json")["rows"], {"whole": [1]})
+
+    def test_an_archive_is_unpacked_once_and_another_beside_it(self):
+        show = 'source tools/gpu/env.sh && stat -c "%i %n" "$gpu_bin/headgate"'
+        self.pack()
+        first, again = self.run_bash(show).stdout, self.run_bash(show).stdout
+        self.assertIn("/tmp/headgate_gpu/", first)
+        self.assertEqual(first, again)
+        self.pack(FAKE + "# changed\n")
+        self.assertNotEqual(first, self.run_bash(show).stdout)
+
+    def test_an_archive_that_was_cut_ends_the_script(self):
+        self.pack()
+        archive = self.folder / ".gpu/binaries.tar.xz"
+        archive.write_bytes(archive.read_bytes()[:100])
+        ended = self.run_bash("tools/gpu/run_tests.sh")
+        self.assertEqual(ended.returncode, 1)
+        self.assertIn("cannot be unpacked", ended.stderr)
+        self.assertEqual(list((self.folder / "tmp/headgate_gpu").iterdir()), [])
+
+    def test_what_was_not_packed_is_named(self):
+        self.pack()
+        for script in ("run_tests.sh some_test", "sanitize.sh"):
+            ended = self.run_bash("tools/gpu/" + script)
+            self.assertEqual(ended.returncode, 1)
+            self.assertIn("run tools/gpu/pack.sh", ended.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
