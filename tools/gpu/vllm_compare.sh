@@ -70,6 +70,7 @@ start_server() { # LOG option ...
   "$headgate" serve --shape llama3-8b --device cuda --listen "unix:$work/api.sock" \
     --run-dir "$work/run" "$@" >"$work/ready" 2>"$log" &
   server=$!
+  trap 'kill -TERM "$server" 2>/dev/null || true' EXIT
   until grep -q ready "$work/ready"; do
     if ! kill -0 "$server" 2>/dev/null; then
       no_server "$name" "the server ended before it was ready"
@@ -96,6 +97,7 @@ stop_server() {
   while kill -0 "$server" 2>/dev/null && [ $((SECONDS - begun)) -lt 15 ]; do sleep 0.1; done
   kill -KILL "$server" 2>/dev/null || true
   wait "$server" || true
+  trap - EXIT
   server_logs=()
 }
 
