@@ -179,7 +179,6 @@ TEST_F(InferenceTest, ASlowReaderIsCutOffAndFreed) {
     return stats.slow_readers == 1;
   };
   EXPECT_TRUE(WaitFor(cut_off, absl::Seconds(60)));
-  EXPECT_GT(most_unwritten, 0u);
   EXPECT_LT(most_unwritten, 2 * options_.limits.pending_bytes_max);
   EXPECT_TRUE(WaitFor([&] { return scheduler_->live() == 0; }));
   EXPECT_TRUE(WaitFor([&] { return server_->Stats().streams_active == 0; }));
@@ -189,6 +188,22 @@ TEST_F(InferenceTest, ASlowReaderIsCutOffAndFreed) {
   }
   EXPECT_FALSE(reader->Finish().ok());
   EXPECT_EQ(Ask(TextRequest("y", 5)).text.size(), 5u);  // others are served
+}
+
+TEST_F(InferenceTest, WhatASlowReaderLeavesIsTold) {
+  options_.limits.pending_bytes_max = 64 << 20;  // more than all tokens: it is not cut off
+  options_.model.max_positions = 1'000'000;
+  StartScheduler();
+  scheduler_->set_script(std::string(500'000, 'a'));
+  StartServer();
+  grpc::ClientContext context;
+  v1::GenerateRequest request = TextRequest("x", 900'000);
+  request.set_ignore_eos(true);
+  auto reader = stub_->Generate(&context, request);
+  EXPECT_TRUE(WaitFor([&] { return server_->Stats().unwritten_bytes > 1 << 14; }));
+  context.TryCancel();
+  EXPECT_FALSE(reader->Finish().ok());
+  EXPECT_TRUE(WaitFor([&] { return server_->Stats().unwritten_bytes == 0; }));
 }
 
 TEST_F(InferenceTest, CancelledCallsLeaveNothingBehind) {
@@ -214,12 +229,16 @@ TEST_F(InferenceTest, CancelledCallsLeaveNothingBehind) {
     });
   }
   for (std::thread& client : clients) client.join();
-  EXPECT_TRUE(WaitFor([&] { return server_->Stats().streams_active == 0; }));
-  EXPECT_TRUE(WaitFor([&] { return scheduler_->live() == 0; }));
-  const ServerStats stats = server_->Stats();
+  // A cancelled call may reach the server after its client has left: all at one moment.
+  ServerStats stats;
+  const auto quiet = [&] {
+    stats = server_->Stats();
+    return stats.streams_active == 0 && stats.queues.at(0).size == 0 && scheduler_->live() == 0;
+  };
+  EXPECT_TRUE(WaitFor(quiet)) << stats.streams_active << " streams, " << stats.queues.at(0).size
+                              << " " << stats.queues.at(0).name;
   EXPECT_EQ(stats.requests_started,
             stats.requests_ok + stats.requests_cancelled + stats.requests_failed);
-  EXPECT_EQ(stats.queues.at(0).size, 0u) << stats.queues.at(0).name;
   EXPECT_EQ(stats.unwritten_bytes, 0u);
 }
 
