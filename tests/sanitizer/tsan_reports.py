@@ -5,7 +5,8 @@ Debian's gRPC, Protobuf and Abseil are not instrumented, and hand objects over b
 does not see. So a data race is ours when both accesses were made by this repository's code: the
 innermost frame outside the standard library is one of its sources. Where gRPC made one, or where
 memory of a reactor is born or dies (gRPC counts its references; ASan watches that), it is not.
-Every other kind of report (deadlock, misuse of a mutex, a leaked thread) is ours.
+Every other kind of report (deadlock, misuse of a mutex, a leaked thread) is ours, but for threads
+that gRPC made and had not joined yet when the process ended.
 """
 import pathlib
 import re
@@ -35,6 +36,9 @@ def maker(frames):
 
 
 def is_ours(report):
+    if "WARNING: ThreadSanitizer: thread leak" in report:
+        makers = re.findall(r"#0 pthread_create .*\n\s+#1 (\S+)", report)
+        return not makers or not all(name.startswith("grpc_core::Thread::") for name in makers)
     if "WARNING: ThreadSanitizer: data race" not in report:
         return True
     parts = [part.split("\n") for part in re.split(r"\n\s*\n", report)]
