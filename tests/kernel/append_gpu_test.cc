@@ -9,6 +9,7 @@
 
 #include "kvstore/kv_layout.h"
 #include "tests/kernel/cuda_rig.h"
+#include "tests/kernel/step_rig.h"
 #include "worker/cuda/attention/attention.h"
 #include "worker/cuda/attention/layer_call.h"
 #include "worker/cuda/device/cuda_status.h"
@@ -47,35 +48,16 @@ class AppendRig {
   }
 
   // The next chunk of every sequence as one step.
-  void Step(const std::vector<std::pair<SequenceId, int64_t>>& parts,
-            bool long_chunks_only = false) {
-    std::vector<Chunk> chunks;
-    std::vector<StepSequence> sequences;
-    std::vector<int32_t> positions, sequence_of;
-    for (const auto& [id, length] : parts) {
+  void Step(const StepParts& parts, bool long_chunks_only = false) {
+    for (const auto& [id, _] : parts) {
       if (std::find(known_.begin(), known_.end(), id) == known_.end()) {
         ASSERT_TRUE(store_->AddSequence(id).ok());
         known_.push_back(id);
       }
-      const int64_t position = store_->Length(id);
-      chunks.push_back(
-          {id, position, std::vector<TokenId>(static_cast<size_t>(length)), false, {}});
-      sequences.push_back({store_->Place(id), static_cast<int32_t>(position),
-                           static_cast<int32_t>(positions.size()), static_cast<int32_t>(length)});
-      for (int64_t i = 0; i < length; ++i) {
-        positions.push_back(static_cast<int32_t>(position + i));
-        sequence_of.push_back(static_cast<int32_t>(sequences.size()) - 1);
-      }
     }
-    ASSERT_TRUE(store_->BeginStep(chunks).ok());
-    uploads_.Begin();
-    StepView step;
-    step.positions = uploads_.Add(std::span<const int32_t>(positions));
-    step.sequence_of = uploads_.Add(std::span<const int32_t>(sequence_of));
-    step.sequences = uploads_.Add(std::span<const StepSequence>(sequences));
-    step.rows = static_cast<int32_t>(positions.size());
-    step.sequence_count = static_cast<int32_t>(sequences.size());
-    uploads_.Send();
+    const TestStep next = NextStep(*store_, parts);
+    ASSERT_TRUE(store_->BeginStep(next.chunks).ok());
+    const StepView step = Upload(next.rows, uploads_);
     AttentionCall call =
         LayerCall(layout_, store_->tables(), pages_.data(), step, kLayer, shape_.group);
     const std::vector<uint16_t> qkv = RandomBits(step.rows * cols());
@@ -88,7 +70,7 @@ class AppendRig {
     LaunchAppend(call, nullptr);
     CudaCheck(cudaDeviceSynchronize(), "appending");
     store_->Commit();
-    for (const StepSequence& sequence : sequences) {
+    for (const StepSequence& sequence : next.rows.sequences) {
       if (sequence.length > 1 || !long_chunks_only) Expect(sequence, qkv);
     }
     const auto got = FromDevice(pages_.as<const uint16_t>(), pages_.bytes() / 2);

@@ -7,6 +7,7 @@
 
 #include "kvstore/kv_layout.h"
 #include "tests/kernel/cuda_rig.h"
+#include "tests/kernel/step_rig.h"
 #include "worker/cuda/attention/decode_attention.h"
 #include "worker/cuda/bench/copy_bench.h"
 #include "worker/cuda/device/cuda_status.h"
@@ -182,30 +183,17 @@ class Rig {
   }
 
   DeviceStep Begin(const std::vector<std::pair<SequenceId, int64_t>>& parts) {
-    std::vector<Chunk> chunks;
-    std::vector<StepSequence> sequences;
-    std::vector<int32_t> positions, sequence_of;
-    for (const auto& [id, length] : parts) {
-      const int64_t position = store_->Length(id);
-      chunks.push_back(
-          {id, position, std::vector<TokenId>(static_cast<size_t>(length)), false, {}});
-      sequences.push_back({store_->Place(id), static_cast<int32_t>(position),
-                           static_cast<int32_t>(positions.size()), static_cast<int32_t>(length)});
-      for (int64_t i = 0; i < length; ++i) {
-        positions.push_back(static_cast<int32_t>(position + i));
-        sequence_of.push_back(static_cast<int32_t>(sequences.size()) - 1);
-      }
-    }
-    EXPECT_TRUE(store_->BeginStep(chunks).ok());
+    const TestStep next = NextStep(*store_, parts);
+    EXPECT_TRUE(store_->BeginStep(next.chunks).ok());
     DeviceStep step;
-    step.positions = ToDevice(positions);
-    step.sequence_of = ToDevice(sequence_of);
-    step.sequences = ToDevice(sequences);
+    step.positions = ToDevice(next.rows.positions);
+    step.sequence_of = ToDevice(next.rows.sequence_of);
+    step.sequences = ToDevice(next.rows.sequences);
     step.view.positions = step.positions.as<const int32_t>();
     step.view.sequence_of = step.sequence_of.as<const int32_t>();
     step.view.sequences = step.sequences.as<const StepSequence>();
-    step.view.rows = static_cast<int32_t>(positions.size());
-    step.view.sequence_count = static_cast<int32_t>(sequences.size());
+    step.view.rows = static_cast<int32_t>(next.rows.positions.size());
+    step.view.sequence_count = static_cast<int32_t>(next.rows.sequences.size());
     return step;
   }
 

@@ -4,6 +4,7 @@
 
 #include "kvstore/kv_layout.h"
 #include "tests/kernel/cuda_rig.h"
+#include "tests/kernel/step_rig.h"
 #include "worker/cuda/attention/attention.h"
 #include "worker/cuda/attention/prefill_attention.h"
 #include "worker/cuda/device/cuda_status.h"
@@ -44,9 +45,6 @@ class PrefillRig {
   // The next chunk of every sequence as one step, by both kernels.
   void Step(const std::vector<std::pair<SequenceId, int64_t>>& parts) { Step(parts, {}); }
   void Step(const std::vector<std::pair<SequenceId, int64_t>>& parts, const StepOptions& options) {
-    std::vector<Chunk> chunks;
-    std::vector<StepSequence> sequences;
-    std::vector<int32_t> positions, sequence_of;
     std::vector<float> qkv;
     std::vector<char> compared;
     int64_t tiles = 0;
@@ -54,15 +52,6 @@ class PrefillRig {
       if (std::find(known_.begin(), known_.end(), id) == known_.end()) {
         ASSERT_TRUE(store_->AddSequence(id).ok());
         known_.push_back(id);
-      }
-      const int64_t position = store_->Length(id);
-      chunks.push_back(
-          {id, position, std::vector<TokenId>(static_cast<size_t>(length)), false, {}});
-      sequences.push_back({store_->Place(id), static_cast<int32_t>(position),
-                           static_cast<int32_t>(positions.size()), static_cast<int32_t>(length)});
-      for (int64_t i = 0; i < length; ++i) {
-        positions.push_back(static_cast<int32_t>(position + i));
-        sequence_of.push_back(static_cast<int32_t>(sequences.size()) - 1);
       }
       auto values = RandomFloats(static_cast<size_t>(length * cols()), ++seed_, options.spread);
       if (id == options.poisoned) std::fill(values.begin(), values.end(), NAN);
@@ -72,15 +61,10 @@ class PrefillRig {
                       id != options.poisoned && !skipped);
       if (!skipped) tiles += PrefillTiles(length, shape_.group);
     }
-    ASSERT_TRUE(store_->BeginStep(chunks).ok());
-    uploads_.Begin();
+    const TestStep next = NextStep(*store_, parts);
+    ASSERT_TRUE(store_->BeginStep(next.chunks).ok());
     AttentionCall call;
-    call.step.positions = uploads_.Add(std::span<const int32_t>(positions));
-    call.step.sequence_of = uploads_.Add(std::span<const int32_t>(sequence_of));
-    call.step.sequences = uploads_.Add(std::span<const StepSequence>(sequences));
-    call.step.rows = static_cast<int32_t>(positions.size());
-    call.step.sequence_count = static_cast<int32_t>(sequences.size());
-    uploads_.Send();
+    call.step = Upload(next.rows, uploads_);
     call.tables = store_->tables();
     call.pages = pages_.data();
     call.page_bytes = layout_.page_bytes();
@@ -88,7 +72,7 @@ class PrefillRig {
     call.heads = static_cast<int32_t>(heads());
     call.head_dim = static_cast<int32_t>(shape_.head_dim);
     call.long_chunks_only = options.long_chunks_only;
-    const auto rows = static_cast<int64_t>(positions.size());
+    const int64_t rows = call.step.rows;
     const Tensor in = NewTensor(*backend_, qkv, rows, TensorUse::kOperand);
     const std::vector<float> poison(static_cast<size_t>(rows * heads() * shape_.head_dim), NAN);
     const Tensor fast = NewTensor(*backend_, poison, rows, TensorUse::kOperand);

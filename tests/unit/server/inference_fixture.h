@@ -17,18 +17,9 @@
 #include "server/inference_server.h"
 #include "tests/unit/server/byte_tokenizer.h"
 #include "tests/unit/server/fake_scheduler.h"
+#include "tests/unit/wait_for.h"
 
 namespace headgate {
-
-inline bool WaitFor(const std::function<bool()>& condition,
-                    absl::Duration limit = absl::Seconds(20)) {
-  const absl::Time end = absl::Now() + limit;
-  while (absl::Now() < end) {
-    if (condition()) return true;
-    absl::SleepFor(absl::Milliseconds(2));
-  }
-  return condition();
-}
 
 class InferenceTest : public ::testing::Test {
  protected:

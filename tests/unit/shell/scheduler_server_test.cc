@@ -12,18 +12,10 @@
 #include <random>
 
 #include "tests/unit/shell/fake_worker.h"
+#include "tests/unit/wait_for.h"
 
 namespace headgate {
 namespace {
-
-bool WaitFor(const std::function<bool()>& condition, absl::Duration limit = absl::Seconds(30)) {
-  const absl::Time end = absl::Now() + limit;
-  while (absl::Now() < end) {
-    if (condition()) return true;
-    absl::SleepFor(absl::Milliseconds(2));
-  }
-  return condition();
-}
 
 // A server as the scheduler sees it: one thread reads, any thread writes.
 class AttachClient {

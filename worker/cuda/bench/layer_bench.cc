@@ -14,6 +14,7 @@
 #include "worker/cuda/attention/layer_call.h"
 #include "worker/cuda/bench/copy_bench.h"
 #include "worker/cuda/bench/graph_timer.h"
+#include "worker/cuda/bench/llama3_shape.h"
 #include "worker/cuda/device/cuda_status.h"
 #include "worker/cuda/device/device_buffer.h"
 #include "worker/cuda/matmul/matmul.h"
@@ -25,14 +26,14 @@ namespace {
 
 using bf16 = __nv_bfloat16;
 
-constexpr int64_t kHidden = 4096;
-constexpr int64_t kInner = 14336;
-constexpr int64_t kHeads = 32;
-constexpr int64_t kKvHeads = 8;
-constexpr int64_t kHeadDim = 128;
-constexpr int64_t kQkv = (kHeads + 2 * kKvHeads) * kHeadDim;
+using llama3::kEps;
+using llama3::kHeadDim;
+using llama3::kHeads;
+using llama3::kHidden;
+using llama3::kInner;
+using llama3::kKvHeads;
+using llama3::kQkv;
 constexpr int64_t kPageTokens = 16;
-constexpr float kEps = 1e-5f;
 constexpr int kReplays = 41;
 
 // Elements of a layer's matrices, one after the other.

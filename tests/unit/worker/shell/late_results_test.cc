@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <atomic>
 #include <deque>
-#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "tests/unit/wait_for.h"
 #include "tests/unit/worker/shell/service_rig.h"
 
 namespace headgate {
@@ -77,11 +77,7 @@ class LateResultsTest : public ServiceRig {
     device_->in_flight_max = 0;
     link.SendPlan(FirstPlan(epoch, 1, {1, 2, 3}));
     link.SendPlan(DecodePlan(epoch, 2, 1, 3));
-    EXPECT_TRUE(Soon([&] { return device_->in_flight_max == 2; }));
-  }
-  static bool Soon(const std::function<bool()>& condition) {
-    for (int i = 0; i < 1000 && !condition(); ++i) absl::SleepFor(absl::Milliseconds(10));
-    return condition();
+    EXPECT_TRUE(WaitFor([&] { return device_->in_flight_max == 2; }));
   }
   void ExpectEmpty(Epoch epoch) {
     device_->stuck = false;
@@ -126,12 +122,12 @@ TEST_F(LateResultsTest, AnEpochWithoutPlansIsAnsweredAtOnce) {
 TEST_F(LateResultsTest, AStepThatHangsShowsItsAge) {
   Link link(Address("w"));
   Strand(link, 1);
-  EXPECT_TRUE(Soon([&] { return service_->Progress().busy > absl::Milliseconds(200); }));
+  EXPECT_TRUE(WaitFor([&] { return service_->Progress().busy > absl::Milliseconds(200); }));
   EXPECT_EQ(service_->Progress().steps, 0u);
   device_->stuck = false;
   EXPECT_TRUE(link.ReadResult().has_value());
   EXPECT_TRUE(link.ReadResult().has_value());
-  EXPECT_TRUE(Soon([&] { return service_->Progress().busy == absl::ZeroDuration(); }));
+  EXPECT_TRUE(WaitFor([&] { return service_->Progress().busy == absl::ZeroDuration(); }));
 }
 
 TEST_F(LateResultsTest, ANewerEpochDoesNotWaitForStepsInFlight) {
@@ -146,7 +142,7 @@ TEST_F(LateResultsTest, ALostSchedulerFreesWhatIsInFlight) {
     Link link(Address("w"));
     Strand(link, 1);
   }
-  EXPECT_TRUE(Soon([&] { return !service_->Progress().in_epoch; }));
+  EXPECT_TRUE(WaitFor([&] { return !service_->Progress().in_epoch; }));
   EXPECT_EQ(service_->Progress().busy, absl::ZeroDuration());
   ExpectEmpty(2);
 }
