@@ -1,7 +1,6 @@
 // What cannot work ends at once, with exit code 2 and one line that names the cause.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
 #include <sys/wait.h>
 
 #include <cstdio>
@@ -10,6 +9,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "cli/exit_code.h"
+#include "tests/integration/service.h"
+#include "tests/test_folder.h"
 
 namespace headgate {
 namespace {
@@ -35,39 +36,32 @@ Ended RunHeadgate(const std::string& args) {
 
 class BadUseTest : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string made = (fs::temp_directory_path() / "hg-test-XXXXXX").string();
-    ASSERT_NE(mkdtemp(made.data()), nullptr);
-    dir_ = made;
-    model_ = dir_ / "model";
-    fs::copy(HEADGATE_SOURCE_DIR "/tests/data/models/stories260k", model_);
-  }
-  void TearDown() override { fs::remove_all(dir_); }
+  void SetUp() override { model_.CopyFrom(HEADGATE_SOURCE_DIR "/tests/data/models/stories260k"); }
 
   void ExpectRefused(const std::string& args, const std::string& cause) {
+    const HostPort metrics = OwnMetricsAddress();
     const Ended ended = RunHeadgate(
-        absl::StrCat("serve --model=", model_.string(), " --listen=unix:", dir_.string(),
-                     "/api.sock --metrics-listen=127.0.0.1:18464 ", args));
+        absl::StrCat("serve --model=", model_.path(), " --listen=unix:", model_.At("api.sock"),
+                     " --metrics-listen=", metrics.host, ":", metrics.port, " ", args));
     EXPECT_EQ(ended.code, kExitBadUse) << args;
     EXPECT_THAT(ended.last_line, HasSubstr(cause)) << args;
   }
 
-  fs::path dir_;
-  fs::path model_;
+  const TestFolder model_;
 };
 
 TEST_F(BadUseTest, TruncatedWeights) {
-  fs::resize_file(model_ / "model.safetensors", 500'000);
+  fs::resize_file(model_.At("model.safetensors"), 500'000);
   ExpectRefused("", "is the download complete?");
 }
 
 TEST_F(BadUseTest, MissingConfig) {
-  fs::remove(model_ / "config.json");
+  fs::remove(model_.At("config.json"));
   ExpectRefused("", "config.json");
 }
 
 TEST_F(BadUseTest, MissingTokenizer) {
-  fs::remove(model_ / "tokenizer.json");
+  fs::remove(model_.At("tokenizer.json"));
   ExpectRefused("", "tokenizer.json");
 }
 

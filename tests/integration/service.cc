@@ -1,15 +1,11 @@
 #include "tests/integration/service.h"
 
-#include <arpa/inet.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
 #include <signal.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <fstream>
-#include <random>
 #include <sstream>
 
 #include "absl/strings/match.h"
@@ -17,6 +13,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "base/status_macros.h"
+#include "tests/http_get.h"
 
 namespace headgate {
 namespace {
@@ -28,54 +25,6 @@ std::string ReadFile(const fs::path& path) {
   std::ostringstream all;
   all << in.rdbuf();
   return all.str();
-}
-
-sockaddr_in Loopback(int port) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  address.sin_port = htons(static_cast<uint16_t>(port));
-  return address;
-}
-
-bool PortIsFree(int port) {
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const int one = 1;
-  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-  const sockaddr_in address = Loopback(port);
-  const bool is_free = bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
-  close(fd);
-  return is_free;
-}
-
-// Two free ports in a row.
-int PickPorts() {
-  std::mt19937 random(static_cast<uint32_t>(getpid()) ^
-                      static_cast<uint32_t>(absl::ToUnixNanos(absl::Now())));
-  while (true) {
-    const int port = 20000 + static_cast<int>(random() % 10000);
-    if (PortIsFree(port) && PortIsFree(port + 1)) return port;
-  }
-}
-
-// GET over a plain socket: the pages are small and the server is ours.
-absl::StatusOr<std::string> HttpGet(int port, const std::string& path) {
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const sockaddr_in address = Loopback(port);
-  if (connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-    close(fd);
-    return absl::UnavailableError(absl::StrCat("no metrics on port ", port));
-  }
-  const std::string request =
-      absl::StrCat("GET ", path, " HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-  [[maybe_unused]] const ssize_t written = write(fd, request.data(), request.size());
-  std::string answer;
-  char buffer[65536];
-  for (ssize_t got = 0; (got = read(fd, buffer, sizeof buffer)) > 0;) {
-    answer.append(buffer, static_cast<size_t>(got));
-  }
-  close(fd);
-  return answer;
 }
 
 constexpr char kReportPrefix[] = "sanitizer";
@@ -94,10 +43,15 @@ std::string ReportsTo(const std::string& dir) {
 
 }  // namespace
 
-Service::Service(fs::path dir, int metrics_port)
-    : dir_(std::move(dir)),
-      address_(absl::StrCat("unix:", (dir_ / "api.sock").string())),
-      metrics_port_(metrics_port) {
+HostPort OwnMetricsAddress() {
+  static int given = 0;
+  const pid_t pid = getpid();  // at most 2^22
+  return {absl::StrCat("127.", 64 + (pid >> 16), ".", pid >> 8 & 255, ".", pid & 255),
+          20000 + 2 * given++};
+}
+
+Service::Service()
+    : address_("unix:" + folder_.At("api.sock")), metrics_address_(OwnMetricsAddress()) {
   channel_ = grpc::CreateChannel(address_, grpc::InsecureChannelCredentials());
   stub_ = v1::Inference::NewStub(channel_);
 }
@@ -109,18 +63,18 @@ absl::StatusOr<std::unique_ptr<Service>> Service::Start(const std::string& model
 }
 
 absl::StatusOr<std::unique_ptr<Service>> Service::Start(const std::vector<std::string>& args) {
-  std::string dir = (fs::temp_directory_path() / "hg-test-XXXXXX").string();
-  if (mkdtemp(dir.data()) == nullptr) return absl::ErrnoToStatus(errno, dir);
-  std::unique_ptr<Service> service(new Service(dir, PickPorts()));
+  std::unique_ptr<Service> service(new Service());
+  const std::string& dir = service->folder_.path();
   // A shell keeps stdout and stderr in files; exec keeps the pid.
   std::string command =
       absl::StrCat(ReportsTo(dir), "exec ", HEADGATE_BINARY, " serve --listen=", service->address_,
-                   " --run-dir=", dir, " --metrics-listen=127.0.0.1:", service->metrics_port_);
+                   " --run-dir=", dir, " --metrics-listen=", service->metrics_address_.host, ":",
+                   service->metrics_address_.port);
   for (const std::string& arg : args) absl::StrAppend(&command, " ", arg);
   absl::StrAppend(&command, " >", dir, "/out 2>", dir, "/log");
   ASSIGN_OR_RETURN(service->serve_, ChildProcess::Spawn({"/bin/sh", "-c", command}, -1));
   const absl::Time limit = absl::Now() + absl::Seconds(120);
-  while (!absl::StrContains(ReadFile(service->dir_ / "out"), "ready")) {
+  while (!absl::StrContains(ReadFile(service->folder_.At("out")), "ready")) {
     if (std::optional<ChildExit> exit = service->serve_->TryReap()) {
       return absl::UnavailableError(absl::StrCat(exit->ToString(), "\n", service->Log()));
     }
@@ -133,8 +87,6 @@ absl::StatusOr<std::unique_ptr<Service>> Service::Start(const std::vector<std::s
 Service::~Service() {
   if (serve_ && serve_->running()) Stop().IgnoreError();
   EXPECT_EQ(SanitizerReports(), "");
-  std::error_code ignored;
-  fs::remove_all(dir_, ignored);
 }
 
 absl::Status Service::Stop() {
@@ -196,7 +148,7 @@ absl::Status Service::WaitUntilServing(absl::Duration limit) {
 }
 
 absl::StatusOr<std::string> Service::Metrics(int which) const {
-  return HttpGet(metrics_port_ + which, "/metrics");
+  return HttpGet(metrics_address_.host, metrics_address_.port + which, "/metrics");
 }
 
 std::vector<pid_t> Service::Children() const {
@@ -224,13 +176,13 @@ int64_t Service::ResidentKib(pid_t pid) {
 }
 
 std::string Service::Log() const {
-  const std::string log = ReadFile(dir_ / "log");
+  const std::string log = ReadFile(folder_.At("log"));
   return log.size() > 4000 ? log.substr(log.size() - 4000) : log;
 }
 
 std::string Service::SanitizerReports() const {
   std::string reports;
-  for (const fs::directory_entry& entry : fs::directory_iterator(dir_)) {
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder_.path())) {
     if (absl::StartsWith(entry.path().filename().string(), kReportPrefix)) {
       reports += ReadFile(entry.path());
     }

@@ -4,7 +4,6 @@
 
 #include <sys/types.h>
 
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,10 +11,16 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "base/host_port.h"
 #include "cli/child_process.h"
 #include "headgate/v1/inference.grpc.pb.h"
+#include "tests/test_folder.h"
 
 namespace headgate {
+
+// Where a server's metrics may be served, and a scheduler's one port above: each call's is another,
+// and no other process that runs tests is given this host.
+HostPort OwnMetricsAddress();
 
 class Service {
  public:
@@ -50,12 +55,12 @@ class Service {
   std::string Log() const;
 
  private:
-  Service(std::filesystem::path dir, int metrics_port);
+  Service();
   std::string SanitizerReports() const;
 
-  const std::filesystem::path dir_;
+  const TestFolder folder_;
   const std::string address_;
-  const int metrics_port_;
+  const HostPort metrics_address_;
   std::optional<ChildProcess> serve_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::Inference::Stub> stub_;

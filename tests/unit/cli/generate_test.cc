@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include <csignal>
-#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <thread>
@@ -15,6 +14,7 @@
 #include "absl/strings/match.h"
 #include "absl/synchronization/notification.h"
 #include "headgate/v1/inference.grpc.pb.h"
+#include "tests/test_folder.h"
 
 namespace headgate {
 namespace {
@@ -71,10 +71,7 @@ class GenerateTest : public ::testing::Test {
     sigemptyset(&signals);
     sigaddset(&signals, SIGINT);
     pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-    char name[] = "/tmp/hggenerateXXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    dir_ = name;
-    options_.server = "unix:" + dir_ + "/s";
+    options_.server = "unix:" + folder_.At("s");
     options_.prompt = "how?";
     grpc::ServerBuilder builder;
     builder.AddListeningPort(options_.server, grpc::InsecureServerCredentials());
@@ -85,11 +82,9 @@ class GenerateTest : public ::testing::Test {
   void TearDown() override {
     server_->Shutdown(std::chrono::system_clock::now());
     server_.reset();
-    unlink((dir_ + "/s").c_str());
-    rmdir(dir_.c_str());
   }
 
-  std::string dir_;
+  const TestFolder folder_;
   TinyServer service_;
   std::unique_ptr<grpc::Server> server_;
   GenerateOptions options_;
@@ -131,7 +126,7 @@ TEST_F(GenerateTest, ErrorsSayWhatToDo) {
 }
 
 TEST_F(GenerateTest, NobodyThereIsSaidSoon) {
-  options_.server = "unix:" + dir_ + "/nobody";
+  options_.server = "unix:" + folder_.At("nobody");
   options_.connect_timeout = absl::Milliseconds(300);
   const absl::Status status = RunGenerate(options_, out_, err_);
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);

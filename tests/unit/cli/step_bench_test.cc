@@ -10,7 +10,7 @@
 #include <string>
 
 #include "base/status_macros.h"
-#include "tests/unit/test_folder.h"
+#include "tests/test_folder.h"
 
 namespace headgate {
 namespace {
@@ -144,11 +144,11 @@ TEST(StepBenchTest, StreamingHeadsSharePagesWhereLayersAreAlike) {
   EXPECT_EQ((*found)["steps"][0]["kv_bytes_held"],
             2 * 2 * (kFullPages + kStreamingPages) * kPageBytes);
 
-  const std::string folder = FreshFolder("step_bench_pattern");
-  std::ofstream(folder + "/config.json") << R"({"sink_size": 64, "recent_size": 256})";
-  std::ofstream(folder + "/full_attention_heads.tsv")
-      << "1\t0\t0\t0\n0\t1\t0\t0\n1\t0\t0\t0\n0\t1\t0\t0\n1\t0\t0\t0\n";
-  options.policy = folder;
+  const TestFolder folder;
+  folder.Write("config.json", R"({"sink_size": 64, "recent_size": 256})");
+  folder.Write("full_attention_heads.tsv",
+               "1\t0\t0\t0\n0\t1\t0\t0\n1\t0\t0\t0\n0\t1\t0\t0\n1\t0\t0\t0\n");
+  options.policy = folder.path();
   options.sparsity = -1;
   options.page_layers = 2;
   EXPECT_TRUE(Measure(options).ok());
@@ -165,7 +165,8 @@ TEST(StepBenchTest, MorePageLayersThanLayersIsAnError) {
 
 // Rank 0 prints in a process of its own: to a file.
 absl::StatusOr<nlohmann::json> MeasureGroup(const StepBenchOptions& options) {
-  const std::string file = FreshFolder("step_bench_ranks") + "/out.json";
+  const TestFolder folder;
+  const std::string file = folder.At("out.json");
   std::ofstream out(file);
   RETURN_IF_ERROR(RunStepBench(options, out));
   return nlohmann::json::parse(std::ifstream(file));

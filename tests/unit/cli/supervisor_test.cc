@@ -14,29 +14,23 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "cli/exit_code.h"
+#include "tests/test_folder.h"
 
 namespace headgate {
 namespace {
 
 namespace fs = std::filesystem;
 
-// Supervises the program cli_test_child, which writes its pid into `dir` and then does as told.
+// Supervises the program cli_test_child, which writes its pid into the folder and then does as
+// told.
 class SupervisorTest : public testing::Test {
  protected:
-  void SetUp() override {
-    dir_ = fs::temp_directory_path() /
-           absl::StrCat("headgate_supervisor_", getpid(), "_",
-                        testing::UnitTest::GetInstance()->current_test_info()->name());
-    fs::create_directories(dir_);
-  }
-  void TearDown() override { fs::remove_all(dir_); }
-
   ProcessSpec Child(const std::string& name, const std::string& mode) {
-    return {name, {HEADGATE_TEST_CHILD, mode, (dir_ / name).string()}};
+    return {name, {HEADGATE_TEST_CHILD, mode, folder_.At(name)}};
   }
   // Pids of every life of child `name`, in order.
   std::vector<int> Lives(const std::string& name) const {
-    std::ifstream in(dir_ / name);
+    std::ifstream in(folder_.At(name));
     std::vector<int> pids;
     for (int pid = 0; in >> pid;) pids.push_back(pid);
     return pids;
@@ -57,7 +51,7 @@ class SupervisorTest : public testing::Test {
     pthread_sigmask(SIG_BLOCK, &set, nullptr);
   }
 
-  fs::path dir_;
+  const TestFolder folder_;
 };
 
 TEST_F(SupervisorTest, ReportsReadyAndLeavesNoProcessBehind) {

@@ -14,24 +14,18 @@
 #include <vector>
 
 #include "absl/time/clock.h"
+#include "tests/test_folder.h"
 
 namespace headgate {
 namespace {
 
 class GlooTest : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string folder = testing::TempDir() + "/gloo_XXXXXX";
-    ASSERT_NE(mkdtemp(folder.data()), nullptr);
-    folder_ = folder;
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-
   GlooOptions Options(int rank, int size) const {
     GlooOptions options;
     options.rank = rank;
     options.size = size;
-    options.rendezvous = folder_;
+    options.rendezvous = folder_.path();
     options.epoch = 7;
     options.meet_timeout = absl::Seconds(20);
     options.timeout = absl::Seconds(2);
@@ -64,7 +58,7 @@ class GlooTest : public testing::Test {
     return child;
   }
 
-  std::string folder_;
+  const TestFolder folder_;
 };
 
 float Value(int rank, size_t i) {
@@ -90,8 +84,8 @@ TEST_F(GlooTest, SumsAreTheSameBitsOnEveryRank) {
       for (const auto& result : results) {
         ASSERT_EQ(std::memcmp(result.data(), results[0].data(), count * sizeof(float)), 0);
       }
-      std::filesystem::remove_all(folder_);
-      std::filesystem::create_directory(folder_);
+      std::filesystem::remove_all(folder_.path());
+      std::filesystem::create_directory(folder_.path());
     }
   }
 }
@@ -129,8 +123,8 @@ TEST_F(GlooTest, KilledPeerIsUnavailable) {
 
 TEST_F(GlooTest, StoppedPeerIsUnavailableAfterTheTimeout) {
   for (const size_t count : {size_t{576}, size_t{100000}}) {
-    std::filesystem::remove_all(folder_);
-    std::filesystem::create_directory(folder_);
+    std::filesystem::remove_all(folder_.path());
+    std::filesystem::create_directory(folder_.path());
     const pid_t child = StartPeer([] { raise(SIGSTOP); });
     auto collective = MakeGlooCollective(Options(0, 2));
     ASSERT_TRUE(collective.ok()) << collective.status();
@@ -152,7 +146,7 @@ TEST_F(GlooTest, MissingPeerAndBadOptionsAreRefused) {
   EXPECT_EQ(MakeGlooCollective(Options(2, 2)).status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(MakeGlooCollective(Options(0, 1)).status().code(), absl::StatusCode::kInvalidArgument);
   GlooOptions nowhere = Options(0, 2);
-  nowhere.rendezvous = folder_ + "/missing";
+  nowhere.rendezvous = folder_.At("missing");
   EXPECT_EQ(MakeGlooCollective(nowhere).status().code(), absl::StatusCode::kInvalidArgument);
 }
 

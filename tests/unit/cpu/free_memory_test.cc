@@ -5,13 +5,14 @@
 #include <filesystem>
 #include <fstream>
 
-#include "tests/unit/test_folder.h"
+#include "tests/test_folder.h"
 
 namespace headgate {
 namespace {
 
 TEST(FreeMemoryTest, IsTheLowerOfMachineAndGroup) {
-  const std::string root = FreshFolder("free_memory");
+  const TestFolder folder;
+  const std::string& root = folder.path();
   EXPECT_FALSE(FreeMemoryBytes(root).has_value());
   std::filesystem::create_directories(root + "/proc");
   std::filesystem::create_directories(root + "/sys/fs/cgroup");

@@ -3,10 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <filesystem>
 #include <string>
 
-#include "model_folder.h"
+#include "model_data.h"
+#include "tests/test_folder.h"
 
 namespace headgate {
 namespace {
@@ -36,7 +36,7 @@ class CheckpointTest : public ::testing::Test {
     return std::string(checkpoint.status().message());
   }
 
-  ModelFolder folder_;
+  TestFolder folder_;
 };
 
 TEST_F(CheckpointTest, OneFile) {

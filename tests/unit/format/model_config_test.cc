@@ -5,8 +5,9 @@
 
 #include <string>
 
-#include "model_folder.h"
+#include "model_data.h"
 #include "nlohmann/json.hpp"
+#include "tests/test_folder.h"
 
 namespace headgate {
 namespace {
@@ -55,7 +56,7 @@ class ModelConfigTest : public ::testing::Test {
     ExpectRefused(config, absl::StatusCode::kInvalidArgument, key);
   }
 
-  ModelFolder folder_;
+  TestFolder folder_;
 };
 
 TEST_F(ModelConfigTest, Llama) {

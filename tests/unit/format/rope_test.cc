@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "model_folder.h"
+#include "model_data.h"
 #include "nlohmann/json.hpp"
 #include "worker/format/rope_config.h"
 

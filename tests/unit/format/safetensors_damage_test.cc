@@ -5,7 +5,8 @@
 #include <random>
 #include <string>
 
-#include "model_folder.h"
+#include "model_data.h"
+#include "tests/test_folder.h"
 #include "worker/format/safetensors.h"
 #include "worker/format/safetensors_header.h"
 
@@ -40,7 +41,7 @@ absl::StatusOr<std::vector<TensorInfo>> Parse(const std::string& bytes, size_t h
 }
 
 TEST(SafetensorsDamageTest, EveryTruncationIsRefused) {
-  const ModelFolder folder;
+  const TestFolder folder;
   const std::string whole = ValidFile();
   for (size_t size = 0; size < whole.size(); ++size) {
     const auto file = SafetensorsFile::Open(folder.Write("m", whole.substr(0, size)));
@@ -51,7 +52,7 @@ TEST(SafetensorsDamageTest, EveryTruncationIsRefused) {
 }
 
 TEST(SafetensorsDamageTest, EveryFlippedBitOfTheLengthWordIsRefused) {
-  const ModelFolder folder;
+  const TestFolder folder;
   const std::string whole = ValidFile();
   for (size_t bit = 0; bit < 64; ++bit) {
     std::string damaged = whole;

@@ -7,7 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "model_folder.h"
+#include "model_data.h"
+#include "tests/test_folder.h"
 
 namespace headgate {
 namespace {
@@ -40,7 +41,7 @@ class SafetensorsTest : public ::testing::Test {
     return std::string(file.status().message());
   }
 
-  ModelFolder folder_;
+  TestFolder folder_;
 };
 
 TEST_F(SafetensorsTest, ReadsTensorsInOrderOfTheirBytes) {

@@ -5,7 +5,8 @@
 
 #include <string>
 
-#include "model_folder.h"
+#include "model_data.h"
+#include "tests/test_folder.h"
 #include "worker/format/model_config.h"
 
 namespace headgate {
@@ -79,7 +80,7 @@ class CheckWeightsTest : public ::testing::Test {
                 AllOf(HasSubstr("tensor " + tensor), HasSubstr(why), HasSubstr(folder_.path())));
   }
 
-  ModelFolder folder_;
+  TestFolder folder_;
   ModelShape shape_;
   std::vector<ExpectedTensor> tensors_;
 };

@@ -1,12 +1,8 @@
 // Scrapes a real endpoint and reads the text format strictly: types, labels, values, no duplicates.
 #include "metrics/exporter.h"
 
-#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <map>
@@ -16,29 +12,17 @@
 
 #include "metrics/scheduler_metrics.h"
 #include "metrics/server_metrics.h"
+#include "tests/http_get.h"
 
 namespace headgate {
 namespace {
 
 using ::testing::HasSubstr;
 
-std::string HttpGet(int port, const std::string& path) {
-  const int fd = socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<uint16_t>(port));
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  EXPECT_EQ(connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
-  const std::string request = "GET " + path + " HTTP/1.0\r\n\r\n";
-  EXPECT_EQ(send(fd, request.data(), request.size(), MSG_NOSIGNAL),
-            static_cast<ssize_t>(request.size()));
-  std::string answer;
-  char buffer[4096];
-  for (ssize_t n = 0; (n = recv(fd, buffer, sizeof(buffer), 0)) > 0;) {
-    answer.append(buffer, static_cast<size_t>(n));
-  }
-  close(fd);
-  return answer;
+std::string Get(int port, const std::string& path) {
+  const auto answer = HttpGet("127.0.0.1", port, path);
+  EXPECT_TRUE(answer.ok()) << answer.status();
+  return answer.value_or("");
 }
 
 struct Page {
@@ -130,7 +114,7 @@ TEST(Exporter, ServesTheSchedulersPage) {
   auto exporter = MetricsExporter::Start("127.0.0.1:0",
                                          [] { return SchedulerFamilies(SomeScheduler(), "tiny"); });
   ASSERT_TRUE(exporter.ok()) << exporter.status();
-  const std::string answer = HttpGet((*exporter)->port(), "/metrics");
+  const std::string answer = Get((*exporter)->port(), "/metrics");
   EXPECT_THAT(answer, HasSubstr(" 200 "));
   const Page page = ReadPage(answer);
   EXPECT_GT(page.series.size(), 50u);
@@ -190,7 +174,7 @@ TEST(Exporter, ServesTheServersPage) {
     return ServerFamilies(stats, "tiny");
   });
   ASSERT_TRUE(exporter.ok()) << exporter.status();
-  const Page page = ReadPage(HttpGet((*exporter)->port(), "/metrics"));
+  const Page page = ReadPage(Get((*exporter)->port(), "/metrics"));
   EXPECT_EQ(page.Value("headgate_requests_ended_total{model_name=\"tiny\",result=\"ok\"}"), 5);
   EXPECT_EQ(page.Value("headgate_ttft_seconds_bucket{model_name=\"tiny\",le=\"0.1\"}"), 1);
   EXPECT_EQ(page.Value("headgate_queue_size{model_name=\"tiny\",queue=\"live_requests\"}"), 2);

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "headgate/internal/cluster.grpc.pb.h"
+#include "tests/test_folder.h"
 
 namespace headgate {
 namespace {
@@ -45,8 +46,9 @@ TEST(Link, ListensOrSaysWhyNot) {
               testing::HasSubstr("worker: cannot listen on '" + taken));
   EXPECT_EQ(Listen("worker", "0.0.0.0:0", nullptr, Callers::kClients, other).status().code(),
             absl::StatusCode::kFailedPrecondition);
-  const std::string path = testing::TempDir() + "/link_test.sock";
-  const auto local = Listen("worker", "unix:" + path, nullptr, Callers::kOwnRoles, other);
+  const TestFolder folder;
+  const auto local =
+      Listen("worker", "unix:" + folder.At("w.sock"), nullptr, Callers::kOwnRoles, other);
   ASSERT_TRUE(local.ok()) << local.status();
   EXPECT_EQ(local->port, 0);
 }

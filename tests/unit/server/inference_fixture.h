@@ -5,7 +5,6 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
-#include <filesystem>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -15,6 +14,7 @@
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "headgate/v1/inference.grpc.pb.h"
 #include "server/inference_server.h"
+#include "tests/test_folder.h"
 #include "tests/unit/server/byte_tokenizer.h"
 #include "tests/unit/server/fake_scheduler.h"
 #include "tests/unit/wait_for.h"
@@ -24,13 +24,10 @@ namespace headgate {
 class InferenceTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    char name[] = "/tmp/hgserverXXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    dir_ = name;
-    options_.listen = "unix:" + dir_ + "/server.sock";
+    options_.listen = "unix:" + folder_.At("server.sock");
     options_.model = {
         .name = "m", .max_positions = 512, .vocab = kByteVocab, .end_tokens = {kEndToken}};
-    options_.scheduler.address = "unix:" + dir_ + "/scheduler.sock";
+    options_.scheduler.address = "unix:" + folder_.At("scheduler.sock");
     options_.scheduler.server_name = "s";
   }
 
@@ -38,7 +35,6 @@ class InferenceTest : public ::testing::Test {
     channel_.reset();
     server_.reset();
     scheduler_.reset();
-    std::filesystem::remove_all(dir_);
   }
 
   void StartScheduler() {
@@ -116,7 +112,7 @@ class InferenceTest : public ::testing::Test {
     return status.ok() ? response.status() : grpc::health::v1::HealthCheckResponse::UNKNOWN;
   }
 
-  std::string dir_;
+  const TestFolder folder_;
   InferenceServerOptions options_;
   std::shared_ptr<const Tokenizer> tokenizer_ = MakeByteTokenizer();
   std::optional<ModelTemplate> chat_template_;

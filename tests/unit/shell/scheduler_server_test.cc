@@ -11,6 +11,7 @@
 #include <functional>
 #include <random>
 
+#include "tests/test_folder.h"
 #include "tests/unit/shell/fake_worker.h"
 #include "tests/unit/wait_for.h"
 
@@ -125,22 +126,18 @@ std::vector<TokenId> Expected(const std::vector<TokenId>& prompt, size_t count) 
 class SchedulerServerTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    char name[] = "/tmp/hgshellXXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    dir_ = name;
-    options_.listen = "unix:" + dir_ + "/scheduler.sock";
+    options_.listen = "unix:" + folder_.At("scheduler.sock");
     options_.loop.groups = {{Address(0), Address(1)}};
-    options_.loop.group.rendezvous_dir = dir_ + "/rendezvous";
+    options_.loop.group.rendezvous_dir = folder_.At("rendezvous");
     options_.loop.group.watchdog = absl::Milliseconds(500);
   }
   void TearDown() override {
     client_.reset();
     server_.reset();
     workers_.clear();
-    std::filesystem::remove_all(dir_);
   }
 
-  std::string Address(int rank) const { return "unix:" + dir_ + "/w" + std::to_string(rank); }
+  std::string Address(int rank) const { return "unix:" + folder_.At("w" + std::to_string(rank)); }
   void StartWorkers() {
     for (int rank = 0; rank < 2; ++rank) {
       workers_.push_back(std::make_unique<FakeWorker>(Address(rank)));
@@ -158,7 +155,7 @@ class SchedulerServerTest : public ::testing::Test {
     ASSERT_TRUE(WaitFor([&] { return client_->groups_ready() == 1; }));
   }
 
-  std::string dir_;
+  const TestFolder folder_;
   SchedulerServerOptions options_;
   std::vector<std::unique_ptr<FakeWorker>> workers_;
   std::unique_ptr<SchedulerServer> server_;
@@ -172,7 +169,7 @@ TEST_F(SchedulerServerTest, GeneratesThroughTwoRanks) {
   ASSERT_TRUE(WaitFor([&] { return client_->finished(1) && client_->finished(2); }));
   EXPECT_EQ(client_->tokens(1), Expected({5, 6, 7}, 50));
   EXPECT_EQ(client_->tokens(2), Expected({9}, 20));
-  EXPECT_TRUE(std::filesystem::exists(dir_ + "/rendezvous/group-0/epoch-" +
+  EXPECT_TRUE(std::filesystem::exists(folder_.path() + "/rendezvous/group-0/epoch-" +
                                       std::to_string(workers_[0]->epochs().back())));
   ASSERT_TRUE(WaitFor([&] { return server_->Stats().generated_tokens == 70; }));
   EXPECT_EQ(server_->Stats().servers_attached, 1u);
@@ -336,7 +333,7 @@ TEST_F(SchedulerServerTest, AMalformedPeerIsDropped) {
     const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
-    (dir_ + "/scheduler.sock").copy(address.sun_path, sizeof(address.sun_path) - 1);
+    folder_.At("scheduler.sock").copy(address.sun_path, sizeof(address.sun_path) - 1);
     ASSERT_EQ(connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
     std::string noise(random() % 4096, '\0');
     for (char& c : noise) c = static_cast<char>(random());

@@ -1,28 +1,17 @@
 #include "server/template/model_template.h"
 
-#include <filesystem>
-#include <fstream>
-
 #include "gtest/gtest.h"
+#include "tests/test_folder.h"
 
 namespace headgate {
 namespace {
 
 class ModelTemplateTest : public ::testing::Test {
  protected:
-  ModelTemplateTest()
-      : dir_(std::filesystem::path(::testing::TempDir()) /
-             ::testing::UnitTest::GetInstance()->current_test_info()->name()) {
-    std::filesystem::create_directories(dir_);
-  }
-  ~ModelTemplateTest() override { std::filesystem::remove_all(dir_); }
+  void Write(const std::string& name, const std::string& text) { folder_.Write(name, text); }
+  auto Load() { return LoadChatTemplate(folder_.path()); }
 
-  void Write(const std::string& name, const std::string& text) {
-    std::ofstream(dir_ / name) << text;
-  }
-  auto Load() { return LoadChatTemplate(dir_.string()); }
-
-  const std::filesystem::path dir_;
+  const TestFolder folder_;
 };
 
 TEST_F(ModelTemplateTest, StringTemplateAndTokens) {

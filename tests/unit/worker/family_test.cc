@@ -1,10 +1,9 @@
 // A small random model of each family against reference figures of another implementation.
 #include <gtest/gtest.h>
 
-#include <filesystem>
 #include <fstream>
 
-#include "tests/unit/test_folder.h"
+#include "tests/test_folder.h"
 #include "tests/unit/worker/golden_file.h"
 
 namespace headgate {
@@ -75,20 +74,20 @@ INSTANTIATE_TEST_SUITE_P(Models, Family,
                          });
 
 // A copy of a model folder whose config.json says something else.
-std::string ChangedModel(const std::string& name, const std::string& key,
-                         const nlohmann::json& value) {
-  const std::string folder = FreshFolder(name + "_" + key);
-  std::filesystem::copy(TestModel(name), folder);
-  std::filesystem::permissions(folder + "/config.json", std::filesystem::perms::owner_all);
-  std::ifstream in(folder + "/config.json");
+TestFolder ChangedModel(const std::string& name, const std::string& key,
+                        const nlohmann::json& value) {
+  TestFolder folder;
+  folder.CopyFrom(TestModel(name));
+  std::ifstream in(folder.At("config.json"));
   nlohmann::json config = nlohmann::json::parse(in);
   config[key] = value;
-  std::ofstream(folder + "/config.json") << config;
+  folder.Write("config.json", config.dump());
   return folder;
 }
 
 TEST(FamilyTest, SlidingWindowIsRefusedBeyondTheWindow) {
-  WorkerOptions options = SmallOptions(ChangedModel("mistral", "sliding_window", 32));
+  const TestFolder model = ChangedModel("mistral", "sliding_window", 32);
+  WorkerOptions options = SmallOptions(model.path());
   const absl::Status refused = Worker::Check(options);
   EXPECT_EQ(refused.code(), absl::StatusCode::kUnimplemented);
   EXPECT_NE(refused.message().find("sliding_window 32"), absl::string_view::npos) << refused;
@@ -100,8 +99,8 @@ TEST(FamilyTest, SlidingWindowIsRefusedBeyondTheWindow) {
 }
 
 TEST(FamilyTest, WrongShapesNameTheTensor) {
-  const absl::Status status =
-      Worker::Check(SmallOptions(ChangedModel("llama3", "intermediate_size", 8)));
+  const TestFolder model = ChangedModel("llama3", "intermediate_size", 8);
+  const absl::Status status = Worker::Check(SmallOptions(model.path()));
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_NE(status.message().find("mlp.gate_proj.weight"), absl::string_view::npos) << status;
 }

@@ -2,27 +2,26 @@
 // stop growing.
 #include <gtest/gtest.h>
 
-#include <filesystem>
 #include <fstream>
 #include <vector>
 
-#include "tests/unit/test_folder.h"
+#include "tests/test_folder.h"
 #include "tests/unit/worker/golden_file.h"
 
 namespace headgate {
 namespace {
 
 // A head pattern in which every second head streams.
-std::string HalfStreaming(int layers, int kv_heads, int sinks, int recent) {
-  const std::string folder = FreshFolder("half_streaming");
-  std::ofstream tsv(folder + "/full_attention_heads.tsv");
+TestFolder HalfStreaming(int layers, int kv_heads, int sinks, int recent) {
+  TestFolder folder;
+  std::ofstream tsv(folder.At("full_attention_heads.tsv"));
   for (int layer = 0; layer < layers; ++layer) {
     for (int head = 0; head < kv_heads; ++head) {
       tsv << (head == 0 ? "" : "\t") << ((layer + head) % 2 == 0 ? "0.9" : "0.1");
     }
     tsv << "\n";
   }
-  std::ofstream(folder + "/config.json")
+  std::ofstream(folder.At("config.json"))
       << "{\"sink_size\": " << sinks << ", \"recent_size\": " << recent << "}";
   return folder;
 }
@@ -41,7 +40,8 @@ TEST(StreamingTest, AWindowThatCoversEverythingChangesNothing) {
   std::ifstream file(TestModel("stories260k") + "/golden.json");
   const auto story = nlohmann::json::parse(file)["greedy_ids_from_bos"].get<std::vector<TokenId>>();
   WorkerOptions options = StoryOptions();
-  options.policy_dir = HalfStreaming(5, 4, 16, 512);
+  const TestFolder pattern = HalfStreaming(5, 4, 16, 512);
+  options.policy_dir = pattern.path();
   options.policy.sparsity = 1.0;
   for (const int ranks : {1, 3}) {
     auto rig = GroupRig::Create(options, ranks);
@@ -57,7 +57,8 @@ TEST(StreamingTest, AWindowThatCoversEverythingChangesNothing) {
 TEST(StreamingTest, WhatAHeadSeesDoesNotDependOnChunks) {
   WorkerOptions options = StoryOptions();
   options.page_tokens = 4;
-  options.policy_dir = HalfStreaming(5, 4, 4, 24);
+  const TestFolder pattern = HalfStreaming(5, 4, 4, 24);
+  options.policy_dir = pattern.path();
   options.policy.sparsity = 0.5;
   const std::vector<TokenId> tokens = SomeTokens(200, 512);
   auto rig = GroupRig::Create(options, 1);
@@ -78,18 +79,18 @@ TEST(StreamingTest, WhatAHeadSeesDoesNotDependOnChunks) {
 }
 
 TEST(StreamingTest, PagesOfStreamingRowsStopGrowing) {
-  const std::string folder = FreshFolder("long_llama3");
-  std::filesystem::copy(TestModel("llama3"), folder);
-  std::filesystem::permissions(folder + "/config.json", std::filesystem::perms::owner_all);
-  std::ifstream in(folder + "/config.json");
+  const TestFolder folder;
+  folder.CopyFrom(TestModel("llama3"));
+  std::ifstream in(folder.At("config.json"));
   nlohmann::json config = nlohmann::json::parse(in);
   config["max_position_embeddings"] = 16384;
-  std::ofstream(folder + "/config.json") << config;
+  folder.Write("config.json", config.dump());
   const int layers = config["num_hidden_layers"].get<int>();
   const int kv_heads = config["num_key_value_heads"].get<int>();
 
-  WorkerOptions options = SmallOptions(folder);
-  options.policy_dir = HalfStreaming(layers, kv_heads, 16, 64);
+  WorkerOptions options = SmallOptions(folder.path());
+  const TestFolder pattern = HalfStreaming(layers, kv_heads, 16, 64);
+  options.policy_dir = pattern.path();
   options.policy.threshold = 0.5;
   options.threads = 2;
   auto rig = GroupRig::Create(options, 1);

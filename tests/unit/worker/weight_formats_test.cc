@@ -2,45 +2,38 @@
 
 #include <gtest/gtest.h>
 
-#include <filesystem>
-#include <fstream>
-
-#include "tests/unit/test_folder.h"
+#include "tests/test_folder.h"
 
 namespace headgate {
 namespace {
 
-std::string FolderWith(const std::string& note) {
-  const std::string folder = FreshFolder("weight_formats");
-  if (!note.empty()) std::ofstream(folder + "/headgate.json") << note;
-  return folder;
+// Chooses in a folder that holds `note`, unless empty.
+absl::StatusOr<WeightFormats> Choose(const std::string& word, const std::string& note) {
+  const TestFolder folder;
+  if (!note.empty()) folder.Write("headgate.json", note);
+  return ChooseWeightFormats(word, folder.path());
 }
 
 TEST(WeightFormatsTest, AutoFollowsTheConvertersNote) {
-  const auto noted = ChooseWeightFormats(
-      "auto", FolderWith(R"({"weights": {"linear": "int4", "embedding": "int8"}})"));
+  const auto noted = Choose("auto", R"({"weights": {"linear": "int4", "embedding": "int8"}})");
   ASSERT_TRUE(noted.ok()) << noted.status();
   EXPECT_EQ(*noted, (WeightFormats{WeightFormat::kInt4, WeightFormat::kInt8}));
-  EXPECT_EQ(*ChooseWeightFormats("auto", FolderWith("")), WeightFormats{});
-  EXPECT_EQ(*ChooseWeightFormats("auto", FolderWith("{}")), WeightFormats{});
+  EXPECT_EQ(*Choose("auto", ""), WeightFormats{});
+  EXPECT_EQ(*Choose("auto", "{}"), WeightFormats{});
 }
 
 TEST(WeightFormatsTest, AChoiceWinsOverTheNote) {
-  const std::string folder = FolderWith(R"({"weights": {"linear": "int4"}})");
-  EXPECT_EQ(ChooseWeightFormats("bf16", folder)->linear, WeightFormat::kBF16);
-  EXPECT_EQ(*ChooseWeightFormats("int4", folder),
-            (WeightFormats{WeightFormat::kInt4, WeightFormat::kInt8}));
-  EXPECT_EQ(*ChooseWeightFormats("as-stored", folder), WeightFormats{});
+  const std::string note = R"({"weights": {"linear": "int4"}})";
+  EXPECT_EQ(Choose("bf16", note)->linear, WeightFormat::kBF16);
+  EXPECT_EQ(*Choose("int4", note), (WeightFormats{WeightFormat::kInt4, WeightFormat::kInt8}));
+  EXPECT_EQ(*Choose("as-stored", note), WeightFormats{});
 }
 
 TEST(WeightFormatsTest, BadWordsAndFilesAreRefused) {
-  EXPECT_EQ(ChooseWeightFormats("int3", FolderWith("")).status().code(),
-            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(Choose("int3", "").status().code(), absl::StatusCode::kInvalidArgument);
   for (const char* note : {"{", "[]", R"({"weights": 3})", R"({"weights": {"linear": "q4"}})",
                            R"({"weights": {"linear": 4}})"}) {
-    EXPECT_EQ(ChooseWeightFormats("auto", FolderWith(note)).status().code(),
-              absl::StatusCode::kDataLoss)
-        << note;
+    EXPECT_EQ(Choose("auto", note).status().code(), absl::StatusCode::kDataLoss) << note;
   }
 }
 

@@ -4,10 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <filesystem>
 #include <fstream>
 
-#include "tests/unit/test_folder.h"
+#include "tests/test_folder.h"
 #include "tests/unit/worker/group_rig.h"
 #include "worker/format/checkpoint.h"
 
@@ -194,22 +193,21 @@ TEST(WorkerTest, ReplayContinuesPenaltiesAndRandomNumbers) {
 // A model in which the embedding of token 7 is NaN; its output head is another matrix.
 TEST(WorkerTest, NonFiniteLogitsFailTheirSequenceOnly) {
   WorkerOptions options = SmallOptions(TestModel("llama3"));  // untied
-  const std::string folder = FreshFolder("broken_llama3");
-  std::filesystem::copy(TestModel("llama3"), folder);
-  std::filesystem::permissions(folder + "/model.safetensors", std::filesystem::perms::owner_all);
+  const TestFolder folder;
+  folder.CopyFrom(TestModel("llama3"));
   {
-    const auto checkpoint = Checkpoint::Open(folder);
+    const auto checkpoint = Checkpoint::Open(folder.path());
     ASSERT_TRUE(checkpoint.ok());
     const TensorInfo* table = checkpoint->Find("model.embed_tokens.weight");
     const std::vector<char> nan(static_cast<size_t>(table->bytes / 300), '\xff');
-    std::fstream file(folder + "/model.safetensors",
+    std::fstream file(folder.At("model.safetensors"),
                       std::ios::in | std::ios::out | std::ios::binary);
     file.seekp(static_cast<std::streamoff>(table->file_offset + 7 * nan.size()));
     file.write(nan.data(), static_cast<std::streamsize>(nan.size()));
   }
   auto healthy = MakeRig(options);
   const auto expected = healthy->Generate(1, {5, 6, 8}, 6, 16);
-  options.model = ModelFolder{folder};
+  options.model = ModelFolder{folder.path()};
   options.pages.pages = 64;  // small, so that pages are reused
   auto rig = MakeRig(options, 2);
   for (int round = 0; round < 6; ++round) {

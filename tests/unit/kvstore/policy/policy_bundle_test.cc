@@ -2,11 +2,11 @@
 
 #include <cmath>
 #include <filesystem>
-#include <fstream>
 #include <string>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/test_folder.h"
 
 namespace headgate {
 namespace {
@@ -21,20 +21,14 @@ constexpr RowSpec kFullRow;
 class PolicyBundleTest : public ::testing::Test {
  protected:
   PolicyBundleTest() {
-    folder_ = ::testing::TempDir() + "policy_" +
-              ::testing::UnitTest::GetInstance()->current_test_info()->name();
-    std::filesystem::create_directories(folder_);
     Write("full_attention_heads.tsv", "0.9\t0.1\n0.6\t0.2\n");
     Write("config.json", R"({"sink_size": 20, "recent_size": 50})");
   }
-  ~PolicyBundleTest() override { std::filesystem::remove_all(folder_); }
 
-  void Write(const std::string& file, const std::string& text) {
-    std::ofstream(folder_ + "/" + file) << text;
-  }
+  void Write(const std::string& file, const std::string& text) { folder_.Write(file, text); }
   absl::StatusOr<PolicyBundle> Load(const PolicyOptions& options = {},
                                     const PolicyTarget& target = kSmall) {
-    return LoadPolicyBundle(folder_, options, target);
+    return LoadPolicyBundle(folder_.path(), options, target);
   }
   std::string Complaint(const PolicyOptions& options = {}, const PolicyTarget& target = kSmall) {
     const auto bundle = Load(options, target);
@@ -42,7 +36,7 @@ class PolicyBundleTest : public ::testing::Test {
     return std::string(bundle.status().message());
   }
 
-  std::string folder_;
+  const TestFolder folder_;
 };
 
 TEST_F(PolicyBundleTest, ABareFolderWorks) {
@@ -66,7 +60,7 @@ TEST_F(PolicyBundleTest, FlagsWinOverPolicyJsonOverConfigJson) {
 }
 
 TEST_F(PolicyBundleTest, FullNeedsNoPattern) {
-  std::filesystem::remove(folder_ + "/full_attention_heads.tsv");
+  std::filesystem::remove(folder_.At("full_attention_heads.tsv"));
   Write("policy.json", R"({"kind": "full"})");
   const auto bundle = Load();
   ASSERT_TRUE(bundle.ok()) << bundle.status();
@@ -134,7 +128,7 @@ TEST_F(PolicyBundleTest, ChecksFlags) {
 }
 
 TEST_F(PolicyBundleTest, SaysWhichFileIsMissing) {
-  std::filesystem::remove(folder_ + "/config.json");
+  std::filesystem::remove(folder_.At("config.json"));
   EXPECT_EQ(Load().status().code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(std::string(Load().status().message()), HasSubstr("config.json"));
 }

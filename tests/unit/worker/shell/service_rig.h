@@ -2,9 +2,7 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <optional>
@@ -17,6 +15,7 @@
 #include "headgate/internal/cluster.grpc.pb.h"
 #include "nlohmann/json.hpp"
 #include "proto/wire.h"
+#include "tests/test_folder.h"
 #include "tests/unit/worker/group_rig.h"
 #include "worker/shell/worker_service.h"
 
@@ -86,13 +85,6 @@ class Link {
 
 class ServiceRig : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string folder = testing::TempDir() + "/service_XXXXXX";
-    ASSERT_NE(mkdtemp(folder.data()), nullptr);
-    folder_ = folder;
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-
   WorkerServiceOptions Options(const std::string& name) {
     WorkerServiceOptions options;
     options.listen = Address(name);
@@ -104,14 +96,14 @@ class ServiceRig : public testing::Test {
     };
     return options;
   }
-  std::string Address(const std::string& name) const { return "unix:" + folder_ + "/" + name; }
+  std::string Address(const std::string& name) const { return "unix:" + folder_.At(name); }
   std::unique_ptr<WorkerService> StartService(WorkerServiceOptions options) {
     auto service = WorkerService::Start(std::move(options));
     EXPECT_TRUE(service.ok()) << service.status();
     return service.ok() ? *std::move(service) : nullptr;
   }
 
-  std::string folder_;
+  const TestFolder folder_;
   absl::Notification fatal_;
   absl::Status fatal_status_;
 };

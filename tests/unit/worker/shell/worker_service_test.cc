@@ -182,13 +182,13 @@ TEST_F(WorkerServiceTest, BadFirstMessagesAreRefused) {
   good.SendInit(1);
   ASSERT_TRUE(good.ReadReady().has_value());
   Link other_rank(Address("w"));
-  other_rank.SendInit(2, 1, 2, folder_);
+  other_rank.SendInit(2, 1, 2, folder_.path());
   EXPECT_EQ(other_rank.Finish().error_code(), grpc::StatusCode::FAILED_PRECONDITION);
 }
 
 TEST_F(WorkerServiceTest, AFolderWithoutAModelIsSeenAtOnce) {
   WorkerServiceOptions options = Options("w");
-  options.loop.worker.model = ModelFolder{folder_};
+  options.loop.worker.model = ModelFolder{folder_.path()};
   EXPECT_EQ(WorkerService::Start(options).status().code(), absl::StatusCode::kNotFound);
   options = Options("w");
   options.listen = "0.0.0.0:0";
@@ -201,8 +201,8 @@ TEST_F(WorkerServiceTest, ALostPeerEndsTheProcess) {
   auto peer = StartService(Options("1"));
   Link to_root(Address("0"));
   Link to_peer(Address("1"));
-  to_root.SendInit(1, 0, 2, folder_);
-  to_peer.SendInit(1, 1, 2, folder_);
+  to_root.SendInit(1, 0, 2, folder_.path());
+  to_peer.SendInit(1, 1, 2, folder_.path());
   ASSERT_TRUE(to_root.ReadReady().has_value());
   ASSERT_TRUE(to_peer.ReadReady().has_value());
   const std::vector<TokenId> story = GoldenStory();
@@ -225,13 +225,13 @@ TEST_F(WorkerServiceTest, ALostPeerEndsTheProcess) {
 TEST_F(WorkerServiceTest, WaitingForPeersEndsWithTheStream) {
   auto service = StartService(Options("w"));
   Link waiting(Address("w"));
-  waiting.SendInit(1, 0, 2, folder_);
+  waiting.SendInit(1, 0, 2, folder_.path());
   absl::SleepFor(absl::Milliseconds(300));
   waiting.Cancel();
   auto peer = StartService(Options("peer"));
   Link root(Address("w")), other(Address("peer"));
-  root.SendInit(2, 0, 2, folder_);
-  other.SendInit(2, 1, 2, folder_);
+  root.SendInit(2, 0, 2, folder_.path());
+  other.SendInit(2, 1, 2, folder_.path());
   const absl::Time start = absl::Now();
   EXPECT_TRUE(root.ReadReady().has_value());
   EXPECT_TRUE(other.ReadReady().has_value());
@@ -250,8 +250,8 @@ TEST_F(WorkerServiceTest, AHangingStepShowsItsAge) {
         auto peer = StartService(Options("1"));
         Link to_root(Address("0"));
         Link to_peer(Address("1"));
-        to_root.SendInit(1, 0, 2, folder_);
-        to_peer.SendInit(1, 1, 2, folder_);
+        to_root.SendInit(1, 0, 2, folder_.path());
+        to_peer.SendInit(1, 1, 2, folder_.path());
         if (!to_root.ReadReady() || !to_peer.ReadReady()) _exit(1);
         to_peer.Cancel();
         peer->Shutdown();
