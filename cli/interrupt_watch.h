@@ -1,10 +1,10 @@
 // Turns SIGINT and SIGTERM into a call, on a thread of its own, while it lives.
 #pragma once
 
-#include <signal.h>
-
 #include <functional>
 #include <thread>
+
+#include "cli/stop_signals.h"
 
 namespace headgate {
 
@@ -17,8 +17,7 @@ class InterruptWatch final {
 
  private:
   std::function<void()> on_interrupt_;
-  sigset_t before_;
-  int signal_fd_ = -1;
+  const StopSignals signals_;
   int stop_fd_ = -1;
   std::thread thread_;
 };

@@ -1,4 +1,4 @@
-// What every long-running role does alike: flags of a supervised process, and waiting for SIGTERM.
+// What every long-running role does alike: flags of a supervised process, and how it ends.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -16,11 +16,6 @@ struct RoleFlags {
   // `listen_help`: who connects there.
   void Add(CLI::App& app, const std::string& listen_help);
 };
-
-// Blocks SIGTERM and SIGINT for this thread and all that it starts later; call it first.
-void BlockStopSignals();
-// Waits for one of them; false when `limit_ms` (negative: none) has passed first.
-bool WaitForStopSignal(int limit_ms = -1);
 
 // Under a supervisor an error goes to it, which prints it once, and the process ends here. Without
 // one (status_fd < 0) the status comes back.

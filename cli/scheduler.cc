@@ -9,6 +9,7 @@
 #include "cli/role_flags.h"
 #include "cli/role_process.h"
 #include "cli/status_pipe.h"
+#include "cli/stop_signals.h"
 #include "metrics/exporter.h"
 #include "metrics/scheduler_metrics.h"
 #include "scheduler/shell/scheduler_server.h"

@@ -11,6 +11,7 @@
 #include "cli/role_flags.h"
 #include "cli/role_process.h"
 #include "cli/status_pipe.h"
+#include "cli/stop_signals.h"
 #include "metrics/exporter.h"
 #include "metrics/server_metrics.h"
 #include "server/inference_server.h"

@@ -1,10 +1,7 @@
 #include "cli/supervisor.h"
 
 #include <poll.h>
-#include <signal.h>
 #include <spdlog/spdlog.h>
-#include <sys/signalfd.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -14,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/status_macros.h"
+#include "cli/stop_signals.h"
 #include "cli/supervised_unit.h"
 
 namespace headgate {
@@ -21,34 +19,6 @@ namespace {
 
 constexpr absl::Duration kPollMax = absl::Milliseconds(100);
 constexpr absl::Duration kFirstBackoff = absl::Milliseconds(100);
-
-// A descriptor that reads SIGTERM and SIGINT, which are blocked while it lives.
-class StopSignals {
- public:
-  StopSignals() {
-    sigemptyset(&set_);
-    sigaddset(&set_, SIGTERM);
-    sigaddset(&set_, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &set_, nullptr);
-    fd_ = signalfd(-1, &set_, SFD_NONBLOCK | SFD_CLOEXEC);
-  }
-  ~StopSignals() {
-    close(fd_);
-    pthread_sigmask(SIG_UNBLOCK, &set_, nullptr);
-  }
-  StopSignals(const StopSignals&) = delete;
-  StopSignals& operator=(const StopSignals&) = delete;
-
-  int fd() const { return fd_; }
-  bool Arrived() const {
-    signalfd_siginfo info;
-    return read(fd_, &info, sizeof info) == sizeof info;
-  }
-
- private:
-  sigset_t set_;
-  int fd_ = -1;
-};
 
 }  // namespace
 
@@ -85,7 +55,7 @@ absl::Status Supervisor::Run(const std::function<void()>& on_ready) {
   const StopSignals signals;
   absl::Status status;
   while (status.ok()) {
-    if (signals.Arrived()) {
+    if (signals.Take()) {
       state_->StopAll(signals);
       return absl::OkStatus();
     }
@@ -161,7 +131,7 @@ void Supervisor::State::StopAll(const StopSignals& signals) {
     entry->unit.AskToStop();
     const absl::Time deadline = absl::Now() + options.stop_limit;
     while (!entry->unit.TryFinish()) {
-      if (signals.Arrived() || absl::Now() > deadline) {
+      if (signals.Take() || absl::Now() > deadline) {
         spdlog::warn("{} did not stop in time and is killed", entry->unit.name());
         entry->unit.Kill();
         break;

@@ -13,6 +13,7 @@
 #include "cli/role_flags.h"
 #include "cli/role_process.h"
 #include "cli/status_pipe.h"
+#include "cli/stop_signals.h"
 #include "worker/shell/worker_service.h"
 
 namespace headgate {

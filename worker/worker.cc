@@ -122,6 +122,7 @@ absl::StatusOr<StepResult> Worker::Await() {
 
 std::vector<QueueStats> Worker::Queues() const {
   std::vector<QueueStats> queues = backend_->Queues();
+  for (const QueueStats& queue : sampler_->Queues()) queues.push_back(queue);
   queues.push_back({"steps_in_flight", submitted_.size(), kStepsInFlightMax});
   queues.push_back(
       {"sequences", sequences_->size(), static_cast<uint64_t>(store_->sequences_max())});

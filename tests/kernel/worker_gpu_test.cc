@@ -181,7 +181,7 @@ TEST_P(GpuWorkerTest, CachesAndBuffersAreCounted) {
   EXPECT_EQ(QueueOf(result, "matmul_plans").limit, 4096u);
   EXPECT_EQ(QueueOf(result, "sequences").size, 1u);
   EXPECT_LT(QueueOf(result, "sequences").limit, uint64_t{1} << 30);
-  for (const char* name : {"step_upload_bytes", "page_upload_bytes"}) {
+  for (const char* name : {"step_upload_bytes", "page_upload_bytes", "sample_upload_bytes"}) {
     EXPECT_GT(QueueOf(result, name).size, 0u) << name;
     EXPECT_LE(QueueOf(result, name).size, QueueOf(result, name).limit) << name;
   }

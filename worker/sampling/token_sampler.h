@@ -48,6 +48,9 @@ class TokenSampler {
  public:
   virtual ~TokenSampler() = default;
 
+  // As Backend::Queues.
+  virtual std::vector<QueueStats> Queues() const = 0;
+
   // Add REQUIRES that the sequence is in the page store and not here. A sequence may be removed
   // while a step that is not awaited samples it: its outcome comes all the same. Clear forgets all
   // sequences and steps.

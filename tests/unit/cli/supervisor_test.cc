@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <atomic>
-#include <filesystem>
 #include <fstream>
 #include <string>
 #include <thread>
@@ -18,8 +17,6 @@
 
 namespace headgate {
 namespace {
-
-namespace fs = std::filesystem;
 
 // Supervises the program cli_test_child, which writes its pid into the folder and then does as
 // told.
@@ -43,19 +40,10 @@ class SupervisorTest : public testing::Test {
   static bool Alive(int pid) { return kill(pid, 0) == 0; }
   static void StopSupervisor() { kill(getpid(), SIGTERM); }
 
-  // Blocks the stop signals before any thread starts, so that only Run's signalfd sees them.
-  void BlockSignals() {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &set, nullptr);
-  }
-
   const TestFolder folder_;
 };
 
 TEST_F(SupervisorTest, ReportsReadyAndLeavesNoProcessBehind) {
-  BlockSignals();
   Supervisor supervisor({}, {{"group", {Child("a", "serve"), Child("b", "serve")}},
                              {"server", {Child("c", "serve")}}});
   bool ready = false;
@@ -73,7 +61,6 @@ TEST_F(SupervisorTest, ReportsReadyAndLeavesNoProcessBehind) {
 }
 
 TEST_F(SupervisorTest, KilledProcessTakesItsUnitDownAndIsSeenWithin250Milliseconds) {
-  BlockSignals();
   Supervisor supervisor({}, {{"group", {Child("a", "serve"), Child("b", "serve")}},
                              {"server", {Child("c", "serve")}}});
   std::thread killer;
@@ -98,7 +85,6 @@ TEST_F(SupervisorTest, KilledProcessTakesItsUnitDownAndIsSeenWithin250Millisecon
 }
 
 TEST_F(SupervisorTest, StoppedProcessIsFoundByTheWatchdog) {
-  BlockSignals();
   SupervisorOptions options;
   options.watchdog_limit = absl::Milliseconds(400);
   Supervisor supervisor(options, {{"group", {Child("a", "serve"), Child("b", "serve")}}});
@@ -117,7 +103,6 @@ TEST_F(SupervisorTest, StoppedProcessIsFoundByTheWatchdog) {
 }
 
 TEST_F(SupervisorTest, StepThatNeverEndsIsFoundByTheWatchdog) {
-  BlockSignals();
   SupervisorOptions options;
   options.watchdog_limit = absl::Milliseconds(400);
   Supervisor supervisor(options, {{"group", {Child("a", "hang")}}});
@@ -130,7 +115,6 @@ TEST_F(SupervisorTest, StepThatNeverEndsIsFoundByTheWatchdog) {
 }
 
 TEST_F(SupervisorTest, BadUseIsNotRetried) {
-  BlockSignals();
   Supervisor supervisor({}, {{"group", {Child("a", "bad_use"), Child("b", "serve")}}});
   const absl::Status status = supervisor.Run([] {});
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
@@ -139,7 +123,6 @@ TEST_F(SupervisorTest, BadUseIsNotRetried) {
 }
 
 TEST_F(SupervisorTest, GivesUpOnAUnitThatNeverBecomesReady) {
-  BlockSignals();
   SupervisorOptions options;
   options.failures_max = 3;
   options.backoff_max = absl::Milliseconds(50);
@@ -150,7 +133,6 @@ TEST_F(SupervisorTest, GivesUpOnAUnitThatNeverBecomesReady) {
 }
 
 TEST_F(SupervisorTest, MissingProgramIsAFailureNotAHang) {
-  BlockSignals();
   SupervisorOptions options;
   options.failures_max = 1;
   Supervisor supervisor(options, {{"group", {{"x", {"./no_such_program"}}}}});

@@ -43,6 +43,9 @@ class DeviceSampler final : public TokenSampler {
       const std::unique_ptr<RankGroup>& group, cudaStream_t stream, EventClock* clock);
   ~DeviceSampler() override;
 
+  std::vector<QueueStats> Queues() const override {
+    return {uploads_.Stats("sample_upload_bytes")};
+  }
   void Add(const SequenceStart& start) override;
   void Remove(SequenceId sequence) override { sequences_.erase(sequence); }
   void Clear() override;

@@ -27,6 +27,7 @@ class LateSampler final : public TokenSampler {
   LateSampler(std::unique_ptr<TokenSampler> sampler, std::shared_ptr<Device> device)
       : sampler_(std::move(sampler)), device_(std::move(device)) {}
 
+  std::vector<QueueStats> Queues() const override { return sampler_->Queues(); }
   void Add(const SequenceStart& start) override { sampler_->Add(start); }
   void Remove(SequenceId sequence) override { sampler_->Remove(sequence); }
   void Clear() override {
@@ -61,7 +62,6 @@ class LateSampler final : public TokenSampler {
 class LateResultsTest : public ServiceRig {
  protected:
   void SetUp() override {
-    ServiceRig::SetUp();
     WorkerServiceOptions options = Options("w");
     options.loop.worker.around_sampler = [this](std::unique_ptr<TokenSampler> sampler) {
       return std::make_unique<LateSampler>(std::move(sampler), device_);
