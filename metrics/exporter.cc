@@ -89,7 +89,8 @@ absl::StatusOr<std::unique_ptr<MetricsExporter>> MetricsExporter::Start(
     state->exposer = std::make_unique<prometheus::Exposer>(address, kThreads);
   } catch (const std::exception&) {
     return absl::AlreadyExistsError(
-        absl::StrCat("cannot serve metrics on ", address, "; is the port taken? choose another"));
+        absl::StrCat("cannot serve metrics on ", address,
+                     "; is the port taken? Give another with --metrics-listen"));
   }
   state->exposer->RegisterCollectable(state->page, "/metrics");
   return std::unique_ptr<MetricsExporter>(new MetricsExporter(std::move(state)));

@@ -202,8 +202,9 @@ TEST(Exporter, ATakenPortIsAnError) {
   auto first = MetricsExporter::Start("127.0.0.1:0", nothing);
   ASSERT_TRUE(first.ok());
   const std::string address = "127.0.0.1:" + std::to_string((*first)->port());
-  EXPECT_EQ(MetricsExporter::Start(address, nothing).status().code(),
-            absl::StatusCode::kAlreadyExists);
+  const absl::Status taken = MetricsExporter::Start(address, nothing).status();
+  EXPECT_EQ(taken.code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_THAT(std::string(taken.message()), HasSubstr(address + "; is the port taken? Give"));
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include "worker/shell/worker_service.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <string>
 #include <thread>
 #include <vector>
@@ -258,6 +259,7 @@ TEST_F(WorkerServiceTest, AHangingStepShowsItsAge) {
         to_root.SendPlan(FirstPlan(1, 1, {1, 2}));
         absl::SleepFor(absl::Milliseconds(800));
         const WorkerProgress progress = root->Progress();
+        std::filesystem::remove_all(folder_.path());  // _exit destroys nothing
         _exit(progress.busy > absl::Milliseconds(400) && progress.steps == 0 ? 0 : 2);
       },
       testing::ExitedWithCode(0), "");
