@@ -43,7 +43,10 @@ unit() { ctest --preset release -L unit; }
 
 simulator() { ctest --preset release -L sim; }
 
-integration() { ctest --preset release -L 'integration|heavy' -j 1; }
+# What measures times or fills the machine runs alone.
+integration() {
+  ctest --preset release -L integration && ctest --preset release -L heavy -j 1
+}
 
 # Debug builds take minutes per pass of a whole model: those tests run in release only.
 slow_when_checked='SmolLm2|Hostile|Catastrophic|Exact/|Golden200'

@@ -14,6 +14,7 @@ namespace {
 
 constexpr absl::Duration kDrainLookEvery = absl::Milliseconds(10);
 constexpr absl::Duration kDrainLinger = absl::Milliseconds(200);
+constexpr absl::Duration kShortCallsMax = absl::Milliseconds(500);
 
 absl::Status Check(const InferenceServerOptions& options) {
   if (options.model.name.empty() || !(options.model.max_positions > 1) ||
@@ -79,14 +80,16 @@ void InferenceServer::Drain(absl::Duration grace) {
   UpdateHealth();
   if (server_ == nullptr) return;
   // gRPC closes connections with the last call, and a client that writes to a closed one may lose
-  // what it has not read. So calls end first, then clients get a moment, then the server goes.
+  // what it has not read. So streams end first, then clients get a moment, then the server goes.
   const absl::Time end = absl::Now() + grace;
   const bool had_streams = calls_->counters.Stats().streams_active > 0;
   while (absl::Now() < end && calls_->counters.Stats().streams_active > 0) {
     absl::SleepFor(kDrainLookEvery);
   }
   if (had_streams) absl::SleepFor(std::min(kDrainLinger, grace));
-  server_->Shutdown(absl::ToChronoTime(std::max(end, absl::Now())));
+  // What may be left: calls of a moment, watches of the health, which never end, and connections of
+  // idle clients, which look at their sockets every few seconds only.
+  server_->Shutdown(absl::ToChronoTime(absl::Now() + std::min(kShortCallsMax, grace)));
   server_->Wait();
 }
 

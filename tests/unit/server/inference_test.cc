@@ -379,6 +379,19 @@ TEST_F(InferenceTest, DrainRefusesNewCallsAndLetsLiveOnesFinish) {
   EXPECT_EQ(Ask(TextRequest("y")).status.error_code(), grpc::StatusCode::UNAVAILABLE);
 }
 
+TEST_F(InferenceTest, IdleClientsAndHealthWatchesDoNotHoldADrainUp) {
+  StartScheduler();
+  StartServer();
+  const auto health = grpc::health::v1::Health::NewStub(channel_);
+  grpc::ClientContext context;
+  const auto watch = health->Watch(&context, {});
+  grpc::health::v1::HealthCheckResponse state;
+  ASSERT_TRUE(watch->Read(&state));
+  const absl::Time start = absl::Now();
+  server_->Drain(absl::Seconds(20));
+  EXPECT_LT(absl::Now() - start, absl::Seconds(10));
+}
+
 TEST(InferenceServer, RefusesToListenPlainlyToTheWorld) {
   InferenceServerOptions options;
   options.listen = "0.0.0.0:0";
