@@ -90,7 +90,7 @@ no_server() { # NAME WHY
   stop_server
 }
 
-# TERM takes 4 s and a little; a server that hangs is killed, and its workers end without it.
+# TERM takes a second; a server that hangs is killed, and its workers end without it.
 stop_server() {
   local begun=$SECONDS
   kill -TERM "$server" 2>/dev/null || true

@@ -26,13 +26,7 @@ namespace {
 
 using bf16 = __nv_bfloat16;
 
-using llama3::kEps;
-using llama3::kHeadDim;
-using llama3::kHeads;
-using llama3::kHidden;
-using llama3::kInner;
-using llama3::kKvHeads;
-using llama3::kQkv;
+using namespace llama3;  // kHidden, kInner, kHeads, ...
 constexpr int64_t kPageTokens = 16;
 constexpr int kReplays = 41;
 
