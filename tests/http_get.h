@@ -14,20 +14,14 @@
 
 namespace headgate {
 
-// `host` is an IPv4 number.
-inline sockaddr_in SocketAddress(const std::string& host, int port) {
+// The whole answer, with its headers; `host` is an IPv4 number. UNAVAILABLE when nobody listens.
+inline absl::StatusOr<std::string> HttpGet(const std::string& host, int port,
+                                           const std::string& path) {
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_port = htons(static_cast<uint16_t>(port));
   inet_pton(AF_INET, host.c_str(), &address.sin_addr);
-  return address;
-}
-
-// The whole answer, with its headers. UNAVAILABLE when nobody listens.
-inline absl::StatusOr<std::string> HttpGet(const std::string& host, int port,
-                                           const std::string& path) {
   const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const sockaddr_in address = SocketAddress(host, port);
   if (connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
     close(fd);
     return absl::UnavailableError(absl::StrCat("nobody listens on ", host, ":", port));

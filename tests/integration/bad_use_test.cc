@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "cli/exit_code.h"
 #include "tests/integration/service.h"
+#include "tests/integration/stories.h"
 #include "tests/test_folder.h"
 
 namespace headgate {
@@ -36,7 +37,7 @@ Ended RunHeadgate(const std::string& args) {
 
 class BadUseTest : public testing::Test {
  protected:
-  void SetUp() override { model_.CopyFrom(HEADGATE_SOURCE_DIR "/tests/data/models/stories260k"); }
+  void SetUp() override { model_.CopyFrom(kStories); }
 
   void ExpectRefused(const std::string& args, const std::string& cause) {
     const HostPort metrics = OwnMetricsAddress();
@@ -72,8 +73,7 @@ TEST_F(BadUseTest, FlagsThatTheModelCannotServe) {
 }
 
 TEST(BadUse, AddressesThatCannotBeListenedOn) {
-  const std::string serve =
-      absl::StrCat("serve --model=", HEADGATE_SOURCE_DIR, "/tests/data/models/stories260k ");
+  const std::string serve = absl::StrCat("serve --model=", kStories, " ");
   for (const char* flags : {"--listen foo", "--listen 127.0.0.1", "--listen 127.0.0.1:99999",
                             "--listen ''", "--listen 0.0.0.0:21000", "--metrics-listen x:65535"}) {
     EXPECT_EQ(RunHeadgate(serve + flags).code, kExitBadUse) << flags;

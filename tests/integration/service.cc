@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <fstream>
-#include <sstream>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -14,18 +13,12 @@
 #include "absl/time/clock.h"
 #include "base/status_macros.h"
 #include "tests/http_get.h"
+#include "tests/test_files.h"
 
 namespace headgate {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string ReadFile(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::ostringstream all;
-  all << in.rdbuf();
-  return all.str();
-}
 
 constexpr char kReportPrefix[] = "sanitizer";
 constexpr size_t kReportsBytesMax = 20'000;
@@ -184,7 +177,7 @@ std::string Service::SanitizerReports() const {
   std::string reports;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder_.path())) {
     if (absl::StartsWith(entry.path().filename().string(), kReportPrefix)) {
-      reports += ReadFile(entry.path());
+      reports += ReadFile(entry.path().string());
     }
   }
   if (reports.size() > kReportsBytesMax) reports.resize(kReportsBytesMax);

@@ -1,16 +1,14 @@
 #include "tests/integration/stories.h"
 
 #include <algorithm>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 namespace headgate {
 
 const std::vector<int32_t>& GoldenIds() {
   static const auto* const ids = [] {
-    std::ifstream in(HEADGATE_SOURCE_DIR "/tests/golden/stories260k.json");
-    return new std::vector<int32_t>(
-        nlohmann::json::parse(in).at("greedy_ids_from_bos").get<std::vector<int32_t>>());
+    const auto golden = nlohmann::json::parse(ReadFile(GoldenFile("stories260k.json")));
+    return new std::vector<int32_t>(golden.at("greedy_ids_from_bos").get<std::vector<int32_t>>());
   }();
   return *ids;
 }

@@ -6,10 +6,11 @@
 #include <vector>
 
 #include "headgate/v1/inference.pb.h"
+#include "tests/test_files.h"
 
 namespace headgate {
 
-inline const std::string kStories = HEADGATE_SOURCE_DIR "/tests/data/models/stories260k";
+inline const std::string kStories = TestModel("stories260k");
 
 // BOS and the 200 greedy tokens after it.
 const std::vector<int32_t>& GoldenIds();

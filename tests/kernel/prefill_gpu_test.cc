@@ -43,8 +43,8 @@ class PrefillRig {
     bool long_chunks_only = false;  // chunks of one row are not compared
   };
   // The next chunk of every sequence as one step, by both kernels.
-  void Step(const std::vector<std::pair<SequenceId, int64_t>>& parts) { Step(parts, {}); }
-  void Step(const std::vector<std::pair<SequenceId, int64_t>>& parts, const StepOptions& options) {
+  void Step(const StepParts& parts) { Step(parts, {}); }
+  void Step(const StepParts& parts, const StepOptions& options) {
     std::vector<float> qkv;
     std::vector<char> compared;
     int64_t tiles = 0;

@@ -7,10 +7,10 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <sstream>
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "tests/test_files.h"
 #include "tests/test_folder.h"
 
 namespace headgate {
@@ -18,12 +18,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::HasSubstr;
-
-std::string ReadFile(const std::string& path) {
-  std::ostringstream all;
-  all << std::ifstream(path).rdbuf();
-  return all.str();
-}
 
 // Its stdout and stderr are in the files `out` and `log` of `folder`.
 int RunHeadgate(const std::string& args, const TestFolder& folder) {
@@ -36,7 +30,7 @@ int RunHeadgate(const std::string& args, const TestFolder& folder) {
 // Its inner size, 172, is no multiple of 32: `down` cannot be int8, which a worker logs.
 std::string ModelThatIsLogged(const TestFolder& folder) {
   const std::string model = folder.At("model");
-  fs::copy(HEADGATE_SOURCE_DIR "/tests/data/models/stories260k", model);
+  fs::copy(TestModel("stories260k"), model);
   std::ofstream(model + "/headgate.json") << R"({"weights": {"linear": "int8"}})";
   return model;
 }

@@ -18,8 +18,8 @@
 namespace headgate {
 namespace {
 
-// Supervises the program cli_test_child, which writes its pid into the folder and then does as
-// told.
+// Supervises the program supervised_child, which adds its pid to a file of the folder and then does
+// as told.
 class SupervisorTest : public testing::Test {
  protected:
   ProcessSpec Child(const std::string& name, const std::string& mode) {

@@ -5,7 +5,8 @@
 
 #include <string>
 
-#include "model_data.h"
+#include "safetensors_bytes.h"
+#include "tests/test_files.h"
 #include "tests/test_folder.h"
 
 namespace headgate {
@@ -61,7 +62,7 @@ TEST_F(CheckpointTest, Shards) {
 }
 
 TEST_F(CheckpointTest, SmallModelInThreeShards) {
-  const auto checkpoint = Checkpoint::Open(SmallModel("mistral"));
+  const auto checkpoint = Checkpoint::Open(TestModel("mistral"));
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
   EXPECT_EQ(checkpoint->size(), 3u + 2u * 9u);
   const std::string name = "model.layers.1.mlp.up_proj.weight";
@@ -131,7 +132,7 @@ TEST_F(CheckpointTest, IndexStructure) {
 
 TEST_F(CheckpointTest, EveryTruncationOfTheIndexIsRefused) {
   WriteShards(R"({"a":"s1.safetensors","b":"s2.safetensors"})");
-  const std::string whole = ReadAll(folder_.At("model.safetensors.index.json"));
+  const std::string whole = ReadFile(folder_.At("model.safetensors.index.json"));
   for (size_t size = 0; size < whole.size(); ++size) {
     folder_.Write("model.safetensors.index.json", whole.substr(0, size));
     ASSERT_NE(Refusal(), "") << size;

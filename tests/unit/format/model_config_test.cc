@@ -5,8 +5,8 @@
 
 #include <string>
 
-#include "model_data.h"
 #include "nlohmann/json.hpp"
+#include "tests/test_files.h"
 #include "tests/test_folder.h"
 
 namespace headgate {
@@ -294,16 +294,16 @@ TEST_F(ModelConfigTest, BrokenFiles) {
 }
 
 TEST_F(ModelConfigTest, SmallModels) {
-  const auto llama3 = ReadModelConfig(SmallModel("llama3"));
+  const auto llama3 = ReadModelConfig(TestModel("llama3"));
   ASSERT_TRUE(llama3.ok()) << llama3.status();
   EXPECT_EQ(llama3->rope.kind, RopeKind::kLlama3);
   EXPECT_EQ(llama3->heads * llama3->head_dim, 96);  // not hidden
   EXPECT_THAT(llama3->eos, ElementsAre(2, 5));
-  const auto bias = ReadModelConfig(SmallModel("llama2_bias"));
+  const auto bias = ReadModelConfig(TestModel("llama2_bias"));
   ASSERT_TRUE(bias.ok()) << bias.status();
   EXPECT_TRUE(bias->qkv_bias && bias->output_bias && bias->mlp_bias && bias->tied_embeddings);
   EXPECT_EQ(bias->rope.kind, RopeKind::kLinear);
-  const auto qwen3 = ReadModelConfig(SmallModel("qwen3"));
+  const auto qwen3 = ReadModelConfig(TestModel("qwen3"));
   ASSERT_TRUE(qwen3.ok()) << qwen3.status();
   EXPECT_EQ(qwen3->rope.theta, 1000000.0);
 }

@@ -4,8 +4,8 @@
 
 #include <string>
 
-#include "model_data.h"
 #include "nlohmann/json.hpp"
+#include "tests/test_files.h"
 #include "worker/format/rope_config.h"
 
 namespace headgate {
@@ -13,7 +13,7 @@ namespace {
 
 // transformers computes in float32, so it differs from our double in the last bits.
 TEST(RopeTest, MatchesTransformers) {
-  const auto golden = nlohmann::json::parse(ReadAll(Golden("rope.json")));
+  const auto golden = nlohmann::json::parse(ReadFile(GoldenFile("rope.json")));
   ASSERT_EQ(golden["cases"].size(), 8u);
   for (const auto& wanted : golden["cases"]) {
     const auto rope = ReadRopeParams(ConfigValues(wanted, "golden"));

@@ -1,24 +1,9 @@
-// Where the data of these tests lies, and raw safetensors files.
+// Raw safetensors files, right or wrong.
 #pragma once
 
-#include <fstream>
-#include <iterator>
 #include <string>
 
 namespace headgate {
-
-// tests/data/models/<name> and tests/golden/<name>.
-inline std::string SmallModel(const std::string& name) {
-  return std::string(HEADGATE_SOURCE_DIR) + "/tests/data/models/" + name;
-}
-inline std::string Golden(const std::string& name) {
-  return std::string(HEADGATE_SOURCE_DIR) + "/tests/golden/" + name;
-}
-
-inline std::string ReadAll(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return std::string(std::istreambuf_iterator<char>(file), {});
-}
 
 // The length word, `header` as it is, and `data`.
 inline std::string Safetensors(const std::string& header, const std::string& data) {

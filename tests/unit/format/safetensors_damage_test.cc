@@ -5,7 +5,7 @@
 #include <random>
 #include <string>
 
-#include "model_data.h"
+#include "safetensors_bytes.h"
 #include "tests/test_folder.h"
 #include "worker/format/safetensors.h"
 #include "worker/format/safetensors_header.h"

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "model_data.h"
+#include "safetensors_bytes.h"
 #include "tests/test_folder.h"
 
 namespace headgate {

@@ -5,7 +5,8 @@
 
 #include <string>
 
-#include "model_data.h"
+#include "safetensors_bytes.h"
+#include "tests/test_files.h"
 #include "tests/test_folder.h"
 #include "worker/format/model_config.h"
 
@@ -19,7 +20,7 @@ class SmallModelTest : public ::testing::TestWithParam<const char*> {};
 
 // The small models were written by transformers' names, so this checks the table of names.
 TEST_P(SmallModelTest, CheckpointHoldsExactlyThePlan) {
-  const std::string folder = SmallModel(GetParam());
+  const std::string folder = TestModel(GetParam());
   const auto shape = ReadModelConfig(folder);
   ASSERT_TRUE(shape.ok()) << shape.status();
   const auto checkpoint = Checkpoint::Open(folder);

@@ -159,18 +159,27 @@ TEST_F(InferenceTest, HealthFollowsTheScheduler) {
   EXPECT_EQ(Health(""), Response::NOT_SERVING);
 }
 
-TEST_F(InferenceTest, ASlowReaderIsCutOffAndFreed) {
+// A long answer that its client does not read by itself.
+class SlowReaderTest : public InferenceTest {
+ protected:
+  std::unique_ptr<grpc::ClientReader<v1::GenerateResponse>> StartLongAnswer() {
+    options_.model.max_positions = 1'000'000;
+    StartScheduler();
+    scheduler_->set_script(std::string(500'000, 'a'));
+    StartServer();
+    v1::GenerateRequest request = TextRequest("x", 900'000);
+    request.set_ignore_eos(true);
+    request.set_logprobs(0);
+    return stub_->Generate(&context_, request);
+  }
+
+  grpc::ClientContext context_;
+};
+
+TEST_F(SlowReaderTest, IsCutOffAndFreed) {
   options_.limits.pending_bytes_max = 4096;
   options_.limits.write_stall_max = absl::Milliseconds(200);
-  options_.model.max_positions = 1'000'000;
-  StartScheduler();
-  scheduler_->set_script(std::string(500'000, 'a'));
-  StartServer();
-  grpc::ClientContext context;
-  v1::GenerateRequest request = TextRequest("x", 900'000);
-  request.set_ignore_eos(true);
-  request.set_logprobs(0);
-  auto reader = stub_->Generate(&context, request);
+  const auto reader = StartLongAnswer();
   uint64_t most_unwritten = 0;
   const auto cut_off = [&] {
     const ServerStats stats = server_->Stats();
@@ -190,18 +199,11 @@ TEST_F(InferenceTest, ASlowReaderIsCutOffAndFreed) {
   EXPECT_EQ(Ask(TextRequest("y", 5)).text.size(), 5u);  // others are served
 }
 
-TEST_F(InferenceTest, WhatASlowReaderLeavesIsTold) {
-  options_.limits.pending_bytes_max = 64 << 20;  // more than all tokens: it is not cut off
-  options_.model.max_positions = 1'000'000;
-  StartScheduler();
-  scheduler_->set_script(std::string(500'000, 'a'));
-  StartServer();
-  grpc::ClientContext context;
-  v1::GenerateRequest request = TextRequest("x", 900'000);
-  request.set_ignore_eos(true);
-  auto reader = stub_->Generate(&context, request);
+TEST_F(SlowReaderTest, WhatItLeavesIsTold) {
+  options_.limits.pending_bytes_max = 64 << 20;  // more than it gets to: it is not cut off
+  const auto reader = StartLongAnswer();
   EXPECT_TRUE(WaitFor([&] { return server_->Stats().unwritten_bytes > 1 << 14; }));
-  context.TryCancel();
+  context_.TryCancel();
   EXPECT_FALSE(reader->Finish().ok());
   EXPECT_TRUE(WaitFor([&] { return server_->Stats().unwritten_bytes == 0; }));
 }

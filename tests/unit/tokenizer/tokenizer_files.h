@@ -3,8 +3,6 @@
 
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,6 +10,7 @@
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "server/tokenizer/tokenizer.h"
+#include "tests/test_files.h"
 
 namespace headgate {
 
@@ -20,9 +19,8 @@ inline std::string DataDir() {
 }
 
 inline std::string ReadAll(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  EXPECT_TRUE(file.good()) << path;
-  return {std::istreambuf_iterator<char>(file), {}};
+  EXPECT_TRUE(std::filesystem::is_regular_file(path)) << path;
+  return ReadFile(path);
 }
 
 // The folder with NAME's tokenizer.json: in the repository, or below HEADGATE_TOKENIZERS (default

@@ -6,7 +6,6 @@
 
 #include <array>
 #include <cmath>
-#include <fstream>
 #include <string>
 #include <vector>
 
@@ -16,8 +15,7 @@
 namespace headgate {
 
 inline nlohmann::json ReadGolden(const std::string& name) {
-  std::ifstream file(std::string(HEADGATE_SOURCE_DIR) + "/tests/golden/" + name + ".json");
-  return nlohmann::json::parse(file);
+  return nlohmann::json::parse(ReadFile(GoldenFile(name + ".json")));
 }
 
 // Log-probability of tokens[i + 1] after tokens[0..i], and the model's first choice there.

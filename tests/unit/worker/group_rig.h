@@ -10,14 +10,11 @@
 #include <utility>
 #include <vector>
 
+#include "tests/test_files.h"
 #include "worker/collective/local.h"
 #include "worker/worker.h"
 
 namespace headgate {
-
-inline std::string TestModel(const std::string& name) {
-  return std::string(HEADGATE_SOURCE_DIR) + "/tests/data/models/" + name;
-}
 
 inline WorkerOptions SmallOptions(const std::string& model_dir) {
   WorkerOptions options;

@@ -1,0 +1,24 @@
+// Where the files of tests lie, and the whole of a file.
+#pragma once
+
+#include <fstream>
+#include <iterator>
+#include <string>
+
+namespace headgate {
+
+// tests/data/models/<name> and tests/golden/<name>.
+inline std::string TestModel(const std::string& name) {
+  return std::string(HEADGATE_SOURCE_DIR) + "/tests/data/models/" + name;
+}
+inline std::string GoldenFile(const std::string& name) {
+  return std::string(HEADGATE_SOURCE_DIR) + "/tests/golden/" + name;
+}
+
+// Empty when it cannot be read.
+inline std::string ReadFile(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return std::string(std::istreambuf_iterator<char>(file), {});
+}
+
+}  // namespace headgate
