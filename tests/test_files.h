@@ -2,7 +2,7 @@
 #pragma once
 
 #include <fstream>
-#include <iterator>
+#include <sstream>
 #include <string>
 
 namespace headgate {
@@ -15,10 +15,12 @@ inline std::string GoldenFile(const std::string& name) {
   return std::string(HEADGATE_SOURCE_DIR) + "/tests/golden/" + name;
 }
 
-// Empty when it cannot be read.
+// Empty when it cannot be read to its end: a folder, or /proc's file of a process that is gone.
 inline std::string ReadFile(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  return std::string(std::istreambuf_iterator<char>(file), {});
+  std::ostringstream text;
+  text << file.rdbuf();  // where an iterator would throw, this fails
+  return text ? text.str() : "";
 }
 
 }  // namespace headgate
