@@ -215,8 +215,7 @@ absl::Status RunLayer(bool json) {
   constexpr Case kCases[] = {{1, kK, 8},      {4, kK, 8},      {16, kK, 8},     {64, kK, 8},
                              {1, 32 * kK, 8}, {64, 4 * kK, 4}, {16, 32 * kK, 4}};
   LayerWays separate;
-  separate.norm_in_product = separate.rotate_in_attention = false;
-  separate.gate_in_product = separate.add_in_product = false;
+  separate.rotate_in_attention = separate.gate_in_product = false;
   LayerWays no_attention, attention;
   no_attention.attention = attention.products = false;
   Report report(json);

@@ -1,5 +1,5 @@
-// Matrix products against the CPU backend, the oracle, on the same bf16-rounded inputs: the kernel
-// for a handful of rows up to m = 16, cuBLASLt beyond.
+// Matrix products against the CPU backend, the oracle, on the same bf16-rounded inputs: the kernels
+// for up to 16 and up to 64 rows, cuBLASLt beyond.
 #include "tests/kernel/cuda_rig.h"
 #include "worker/cpu/cpu_backend.h"
 
@@ -11,7 +11,7 @@ constexpr double kSumError = 1e-4;
 
 class GpuMatMulTest : public testing::Test {
  protected:
-  // w [n, k], x [17, k] and a bias, on both devices.
+  // w [n, k], x [66, k] and a bias, on both devices.
   void Use(int64_t n, int64_t k) {
     n_ = n;
     k_ = k;
@@ -47,7 +47,7 @@ class GpuMatMulTest : public testing::Test {
     return expected;
   }
 
-  static constexpr int64_t kRows = 17;
+  static constexpr int64_t kRows = 66;
   std::unique_ptr<Backend> gpu_ = NewCudaBackend();
   std::unique_ptr<Backend> cpu_ = MakeCpuBackend({}).value();
   int64_t n_ = 0;
@@ -66,15 +66,20 @@ struct Shape {
   int64_t k;
 };
 
+// Rows of x: all that one kernel takes, and where another or another size of it begins.
+constexpr int64_t kCounts[] = {1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13,
+                               14, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 66};
+
 TEST_F(GpuMatMulTest, AgreesForEveryShape) {
   // Rows beside a tile of 16, columns beside a step of 32, more tiles than blocks, and k as large
   // as models have.
   for (const Shape& shape :
        {Shape{1, 8}, Shape{16, 32}, Shape{24, 24}, Shape{9, 520}, Shape{100, 1016}, Shape{960, 576},
-        Shape{4104, 64}, Shape{4100, 4096}, Shape{2501, 14336}, Shape{40, 28672}, Shape{24, 20}}) {
+        Shape{4104, 64}, Shape{8200, 528}, Shape{4100, 4096}, Shape{2504, 14336},
+        Shape{2501, 14336}, Shape{40, 28672}, Shape{24, 20}}) {
     SCOPED_TRACE(testing::Message() << "n " << shape.n << ", k " << shape.k);
     Use(shape.n, shape.k);
-    for (int64_t m = 1; m <= kRows; ++m) {
+    for (const int64_t m : kCounts) {
       SCOPED_TRACE(testing::Message() << "m " << m);
       for (const bool bias : {false, true}) {
         ExpectClose(Product(0, m, bias, TensorUse::kSum), Expected(m, bias), kSumError);
@@ -95,7 +100,7 @@ TEST_F(GpuMatMulTest, AgreesByTheAlgorithmsThatWereTheFastest) {
         ASSERT_TRUE(gpu_->PrepareMatMul(x, *w_gpu_, out).ok());
       }
       const double error = use == TensorUse::kSum ? kSumError : 2 * kBf16Error;
-      for (int64_t m = 1; m <= kRows; ++m) {
+      for (const int64_t m : kCounts) {
         ExpectClose(Product(0, m, true, use), Expected(m, true), error);
       }
     }
@@ -103,18 +108,19 @@ TEST_F(GpuMatMulTest, AgreesByTheAlgorithmsThatWereTheFastest) {
 }
 
 TEST_F(GpuMatMulTest, GivesARowTheSameBitsInEveryRunAndBatch) {
-  // Rows that the kernel takes at once: x must fit beside w.
+  // Rows that one kernel takes: for the smaller one x must fit beside w.
   const struct {
     Shape shape;
-    int64_t rows;
-  } cases[] = {{{4100, 4096}, 16}, {{2501, 14336}, 4}, {{100, 1016}, 16}};
-  for (const auto& [shape, rows] : cases) {
+    int64_t least, most;
+  } cases[] = {{{4100, 4096}, 1, 16},  {{2501, 14336}, 1, 4},   {{100, 1016}, 1, 16},
+               {{4104, 4096}, 17, 64}, {{2504, 14336}, 17, 64}, {{104, 1016}, 17, 64}};
+  for (const auto& [shape, least, most] : cases) {
     SCOPED_TRACE(testing::Message() << "n " << shape.n << ", k " << shape.k);
     Use(shape.n, shape.k);
-    const auto all = Product(0, rows, true, TensorUse::kSum);
-    for (int run = 0; run < 20; ++run) EXPECT_EQ(all, Product(0, rows, true, TensorUse::kSum));
-    for (const int64_t m : {int64_t{1}, int64_t{3}, rows / 2, rows - 1}) {
-      for (const int64_t first : {int64_t{0}, rows - m}) {
+    const auto all = Product(0, most, true, TensorUse::kSum);
+    for (int run = 0; run < 20; ++run) EXPECT_EQ(all, Product(0, most, true, TensorUse::kSum));
+    for (const int64_t m : {least, least + 2, std::max(least, most / 2), most - 1}) {
+      for (const int64_t first : {int64_t{0}, most - m}) {
         const auto some = Product(first, m, true, TensorUse::kSum);
         EXPECT_TRUE(std::equal(some.begin(), some.end(), all.begin() + first * n_))
             << "rows " << first << " to " << first + m;

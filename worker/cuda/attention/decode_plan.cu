@@ -9,7 +9,7 @@ namespace {
 
 constexpr int kThreads = 512;
 // Fewer blocks share a row then, and what they merge is less.
-constexpr int32_t kBlockTilesMin = 4;
+constexpr int32_t kBlockTilesMin = 8;
 
 // The row without its place among the others; no tiles when the sequence does not decode.
 __device__ DecodeRow Describe(const PageTables& tables, const StepSequence& sequence,

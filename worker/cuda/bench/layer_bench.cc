@@ -169,25 +169,9 @@ class Bench final : public LayerBench {
     return call;
   }
 
-  // The product's x is what the norm makes of the sum over layers, and delta if that is not in it.
-  void AddNormMultiply(MatMulCall call, const LayerWays& ways, cudaStream_t stream) const {
-    if (ways.norm_in_product && ways.add_in_product) {
-      call.norm = {residual_.as<float>(), norm_.as<const float>(), kEps, normed_.as<bf16>()};
-    } else {
-      LaunchRmsNorm(residual_.as<float>(), ways.add_in_product ? nullptr : delta_.as<const bf16>(),
-                    norm_.as<const float>(), kEps, rows_, kHidden, normed_.as<bf16>(), stream);
-    }
-    products_->Run(call, stream);
-  }
-
-  // A product whose result the sum over layers takes.
-  void MultiplyAdd(MatMulCall call, const LayerWays& ways, cudaStream_t stream) const {
-    if (ways.add_in_product) {
-      call.out = residual_.data();
-      call.out_dtype = DType::kF32;
-      call.adds = true;
-    }
-    products_->Run(call, stream);
+  void AddNorm(cudaStream_t stream) const {
+    LaunchRmsNorm(residual_.as<float>(), delta_.as<const bf16>(), norm_.as<const float>(), kEps,
+                  rows_, kHidden, normed_.as<bf16>(), stream);
   }
 
   void RunLayer(int64_t l, const LayerWays& ways, cudaStream_t stream) const {
@@ -195,17 +179,18 @@ class Bench final : public LayerBench {
       decode_->Launch(AttentionOf(l, ways), l, stream);
       return;
     }
-    MatMulCall qkv = Product(l, kQkvAt, normed_.as<const bf16>(), kQkv, kHidden, qkv_.data());
-    AddNormMultiply(qkv, ways, stream);
+    AddNorm(stream);
+    products_->Run(Product(l, kQkvAt, normed_.as<const bf16>(), kQkv, kHidden, qkv_.data()),
+                   stream);
     if (!ways.rotate_in_attention) {
       LaunchRope(step_, qkv_.as<bf16>(), kQkv, kHeads + kKvHeads, kHeadDim,
                  inv_freq_.as<const float>(), stream);
     }
     if (ways.attention) decode_->Launch(AttentionOf(l, ways), l, stream);
-    MatMulCall output =
-        Product(l, kOutputAt, attended_.as<const bf16>(), kHidden, kHidden, delta_.data());
-    MultiplyAdd(output, ways, stream);
+    products_->Run(
+        Product(l, kOutputAt, attended_.as<const bf16>(), kHidden, kHidden, delta_.data()), stream);
 
+    AddNorm(stream);
     MatMulCall gate_up =
         Product(l, kGateUpAt, normed_.as<const bf16>(), 2 * kInner, kHidden, gate_up_.data());
     if (ways.gate_in_product) {
@@ -213,12 +198,12 @@ class Bench final : public LayerBench {
       gate_up.out = hidden_.data();
       gate_up.scratch = gate_up_.as<bf16>();
     }
-    AddNormMultiply(gate_up, ways, stream);
+    products_->Run(gate_up, stream);
     if (!ways.gate_in_product) {
       LaunchSiluMul(gate_up_.as<const bf16>(), rows_, kInner, hidden_.as<bf16>(), stream);
     }
-    MatMulCall down = Product(l, kDownAt, hidden_.as<const bf16>(), kHidden, kInner, delta_.data());
-    MultiplyAdd(down, ways, stream);
+    products_->Run(Product(l, kDownAt, hidden_.as<const bf16>(), kHidden, kInner, delta_.data()),
+                   stream);
   }
 
   const int64_t rows_;

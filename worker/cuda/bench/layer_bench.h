@@ -12,10 +12,8 @@ namespace headgate {
 
 // What has a kernel of its own, and what is done within another one.
 struct LayerWays {
-  bool norm_in_product = true;  // the norm before qkv and gate_up, where rows are few
   bool rotate_in_attention = true;
   bool gate_in_product = true;  // silu(gate) * up
-  bool add_in_product = true;   // the sum over layers, in o and down
   bool attention = true;        // false: left out, to see what it costs
   bool products = true;         // false: attention alone
 };

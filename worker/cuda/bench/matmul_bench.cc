@@ -27,21 +27,19 @@ absl::StatusOr<std::unique_ptr<MatMulBench>> MatMulBench::Create(const MatMulMem
                    CudaBuffer::Create(MemoryPlace::kDevice, memory.weights_bytes));
   ASSIGN_OR_RETURN(CudaBuffer x, CudaBuffer::Create(MemoryPlace::kDevice, memory.x_bytes));
   ASSIGN_OR_RETURN(CudaBuffer out, CudaBuffer::Create(MemoryPlace::kDevice, memory.out_bytes));
+  ASSIGN_OR_RETURN(std::unique_ptr<MatrixProducts> products, MatrixProducts::Create());
   ASSIGN_OR_RETURN(std::unique_ptr<LtMatMul> lt, LtMatMul::Create());
   LaunchFillBf16(weights.data(), memory.weights_bytes, 1, nullptr);
   LaunchFillBf16(x.data(), memory.x_bytes, 2, nullptr);
-  // Sums are added to what lies there.
-  RETURN_IF_ERROR(CudaStatus(cudaMemset(out.data(), 0, static_cast<size_t>(memory.out_bytes)),
-                             "clearing memory"));
   RETURN_IF_ERROR(CudaStatus(cudaDeviceSynchronize(), "filling memory"));
   ASSIGN_OR_RETURN(const double tb_s, ReadTbPerS(weights.data(), memory.weights_bytes, 0,
                                                  reinterpret_cast<uint32_t*>(out.data())));
-  return std::unique_ptr<MatMulBench>(
-      new MatMulBench(std::move(weights), std::move(x), std::move(out), tb_s, std::move(lt)));
+  return std::unique_ptr<MatMulBench>(new MatMulBench(
+      std::move(weights), std::move(x), std::move(out), tb_s, std::move(products), std::move(lt)));
 }
 
 absl::Status MatMulBench::CheckFits(const MatMulSize& size) const {
-  const int64_t out_bytes = size.m * size.n * (size.adds ? 4 : 2);
+  const int64_t out_bytes = size.m * size.n * 2;
   if (size.m > 0 && size.n > 0 && size.k > 0 && size.n * size.k * 4 <= weights_.bytes() &&
       size.m * size.k * 2 <= x_.bytes() && out_bytes <= out_.bytes()) {
     return absl::OkStatus();
@@ -58,8 +56,6 @@ MatMulCall MatMulBench::CallOf(const MatMulSize& size, int64_t copy) const {
   call.x = x_.as<const __nv_bfloat16>();
   call.w = weights_.as<const __nv_bfloat16>() + copy % copies * size.n * size.k;
   call.out = out_.data();
-  call.out_dtype = size.adds ? DType::kF32 : DType::kBF16;
-  call.adds = size.adds;
   call.m = size.m;
   call.n = size.n;
   call.k = size.k;
@@ -85,12 +81,9 @@ absl::StatusOr<MatMulTime> MatMulBench::Measure(const MatMulSize& size) {
   ASSIGN_OR_RETURN(time.lt_us, MedianUs(size, [&](const MatMulCall& call, cudaStream_t stream) {
                      lt_->Run(call, stream);
                    }));
-  bool applies = true;
-  ASSIGN_OR_RETURN(const double small_us,
-                   MedianUs(size, [&](const MatMulCall& call, cudaStream_t stream) {
-                     applies = small_.Run(call, stream);
+  ASSIGN_OR_RETURN(time.us, MedianUs(size, [&](const MatMulCall& call, cudaStream_t stream) {
+                     products_->Run(call, stream);
                    }));
-  if (applies) time.small_us = small_us;
   return time;
 }
 

@@ -16,13 +16,12 @@ struct MatMulSize {
   int64_t n = 0;
   int64_t k = 0;
   int64_t m = 0;
-  bool adds = false;  // to out, in fp32; else out is bf16
 };
 
 struct MatMulTime {
-  double small_us = 0.0;  // the kernel for a handful of rows; 0 where it does not apply
-  double lt_us = 0.0;     // cuBLASLt
-  double read_us = 0.0;   // reading w alone, at the linear rate
+  double us = 0.0;       // by the product path
+  double lt_us = 0.0;    // by the algorithm that cuBLASLt names first
+  double read_us = 0.0;  // reading w alone, at the linear rate
 };
 
 struct AlgorithmTime {
@@ -52,11 +51,12 @@ class MatMulBench {
 
  private:
   MatMulBench(CudaBuffer weights, CudaBuffer x, CudaBuffer out, double linear_read_tb_s,
-              std::unique_ptr<LtMatMul> lt)
+              std::unique_ptr<MatrixProducts> products, std::unique_ptr<LtMatMul> lt)
       : weights_(std::move(weights)),
         x_(std::move(x)),
         out_(std::move(out)),
         linear_read_tb_s_(linear_read_tb_s),
+        products_(std::move(products)),
         lt_(std::move(lt)) {}
   absl::Status CheckFits(const MatMulSize& size) const;
   MatMulCall CallOf(const MatMulSize& size, int64_t copy) const;
@@ -67,8 +67,8 @@ class MatMulBench {
   const CudaBuffer x_;
   const CudaBuffer out_;
   const double linear_read_tb_s_;
+  const std::unique_ptr<MatrixProducts> products_;
   const std::unique_ptr<LtMatMul> lt_;
-  const SmallMatMul small_;
 };
 
 }  // namespace headgate

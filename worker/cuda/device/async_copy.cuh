@@ -61,6 +61,13 @@ __device__ __forceinline__ uint64_t ReadOncePolicy() {
   return policy;
 }
 
+// And those that every block reads should stay.
+__device__ __forceinline__ uint64_t ReadOftenPolicy() {
+  uint64_t policy;
+  asm volatile("createpolicy.fractional.L2::evict_last.b64 %0, 1.0;" : "=l"(policy));
+  return policy;
+}
+
 // Addresses and `bytes` are multiples of 16.
 __device__ __forceinline__ void CopyToShared(uint32_t to, const void* from, uint32_t bytes,
                                              uint32_t barrier) {

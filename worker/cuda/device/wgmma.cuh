@@ -50,9 +50,9 @@ __device__ inline void AfterWait(float (&registers)[kCount]) {
       "+f"(d[i + 6]), "+f"(d[i + 7])
 #define HEADGATE_REGS_16(d, i) HEADGATE_REGS_8(d, i), HEADGATE_REGS_8(d, i + 8)
 #define HEADGATE_REGS_32(d, i) HEADGATE_REGS_16(d, i), HEADGATE_REGS_16(d, i + 16)
-#define HEADGATE_NAMES_32                                          \
-  "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17," \
-  "%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31"
+#define HEADGATE_NAMES_16 "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15"
+#define HEADGATE_NAMES_32 \
+  HEADGATE_NAMES_16 ",%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31"
 #define HEADGATE_NAMES_48 \
   HEADGATE_NAMES_32 ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47"
 #define HEADGATE_NAMES_64 \
@@ -90,6 +90,24 @@ __device__ inline void WgmmaAdd(float (&d)[32], const uint32_t (&a)[4], uint64_t
       "{" HEADGATE_NAMES_32 "}, {%32,%33,%34,%35}, %36, 1, 1, 1, 1;\n"
       : HEADGATE_REGS_32(d, 0)
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+}
+
+// d [64, n] (+)= a [64, 16] * b [n, 16]^T, k contiguous in shared memory: n = 32, 64.
+__device__ inline void WgmmaShared(float (&d)[16], uint64_t a, uint64_t b, int accumulate) {
+  asm volatile(
+      "{\n.reg .pred p;\nsetp.ne.b32 p, %18, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n32k16.f32.bf16.bf16 "
+      "{" HEADGATE_NAMES_16 "}, %16, %17, p, 1, 1, 0, 0;\n}\n"
+      : HEADGATE_REGS_16(d, 0)
+      : "l"(a), "l"(b), "r"(accumulate));
+}
+__device__ inline void WgmmaShared(float (&d)[32], uint64_t a, uint64_t b, int accumulate) {
+  asm volatile(
+      "{\n.reg .pred p;\nsetp.ne.b32 p, %34, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 "
+      "{" HEADGATE_NAMES_32 "}, %32, %33, p, 1, 1, 0, 0;\n}\n"
+      : HEADGATE_REGS_32(d, 0)
+      : "l"(a), "l"(b), "r"(accumulate));
 }
 
 __device__ inline void BarrierInit(uint64_t* barrier, uint32_t arrivals) {
@@ -149,6 +167,16 @@ __device__ inline void CopyBox(const CUtensorMap& map, uint32_t to, const BoxCor
       "[%0], [%1, {%2, %3, %4, %5}], [%6];" ::"r"(to),
       "l"(reinterpret_cast<uint64_t>(&map)), "r"(corner.at[0]), "r"(corner.at[1]),
       "r"(corner.at[2]), "r"(corner.at[3]), "r"(SmemAddress(barrier))
+      : "memory");
+}
+
+// A box of two dimensions, at column `x` and row `y`.
+__device__ inline void CopyBox(const CUtensorMap& map, uint32_t to, int32_t x, int32_t y,
+                               uint32_t barrier, uint64_t policy) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint "
+      "[%0], [%1, {%2, %3}], [%4], %5;" ::"r"(to),
+      "l"(reinterpret_cast<uint64_t>(&map)), "r"(x), "r"(y), "r"(barrier), "l"(policy)
       : "memory");
 }
 

@@ -15,22 +15,18 @@ absl::StatusOr<std::unique_ptr<MatrixProducts>> MatrixProducts::Create() {
 }
 
 absl::Status MatrixProducts::Prepare(const MatMulCall& call, cudaStream_t stream) {
-  return ChooseAlgorithms(*large_, call, stream);
+  MatMulCall medium = call;
+  medium.m = MediumMatMul::kRowsMax;
+  const int64_t rows_min = medium_.Takes(medium) ? medium.m : SmallMatMul::kRowsMax;
+  return ChooseAlgorithms(*large_, call, rows_min, stream);
 }
 
 void MatrixProducts::Run(const MatMulCall& call, cudaStream_t stream) {
-  if (!small_.Run(call, stream)) RunInParts(call, stream);
+  if (!small_.Run(call, stream) && !medium_.Run(call, stream)) RunInParts(call, stream);
   CudaCheck(cudaGetLastError(), "multiplying matrices");
 }
 
 void MatrixProducts::RunInParts(MatMulCall call, cudaStream_t stream) {
-  if (call.norm.rows != nullptr) {
-    LaunchRmsNorm(call.norm.rows, nullptr, call.norm.weight, call.norm.eps, call.m, call.k,
-                  call.norm.scratch, stream);
-    call.x = call.norm.scratch;
-    call.norm = {};
-    return Run(call, stream);
-  }
   if (!call.gated) {
     large_->Run(call, stream);
     return;

@@ -1,5 +1,5 @@
-// Decides who computes a matrix product and what belongs to it: the kernel for a handful of rows in
-// one go, or cuBLASLt with the row operations before and after it. One thread.
+// Decides who computes a matrix product and what belongs to it: a kernel for few rows in one go, or
+// cuBLASLt with the row operations before and after it. One thread.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "worker/cuda/matmul/lt_matmul.h"
 #include "worker/cuda/matmul/matmul_call.h"
+#include "worker/cuda/matmul/medium_matmul.h"
 #include "worker/cuda/matmul/small_matmul.h"
 
 namespace headgate {
@@ -35,6 +36,7 @@ class MatrixProducts {
   explicit MatrixProducts(std::unique_ptr<LtMatMul> large) : large_(std::move(large)) {}
 
   const SmallMatMul small_;
+  const MediumMatMul medium_;
   const std::unique_ptr<LtMatMul> large_;
 };
 

@@ -1,5 +1,5 @@
-// One matrix product: out = x w^T (+ bias), and what may be done in the same kernel ahead of it and
-// after it. All row-major without gaps, in device memory.
+// One matrix product: out = x w^T (+ bias), and what may be done in the same kernel after it.
+// All row-major without gaps, in device memory.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -9,14 +9,6 @@
 #include "base/dtype.h"
 
 namespace headgate {
-
-// x = RmsNorm(rows): rows [m, k], weight [k].
-struct NormedInput {
-  float* rows = nullptr;  // not changed; null: x is given
-  const float* weight = nullptr;
-  float eps = 0.0f;
-  __nv_bfloat16* scratch = nullptr;  // [m, k]: x, where no product norms its input itself
-};
 
 struct MatMulCall {
   const __nv_bfloat16* x = nullptr;  // [m, k]
@@ -31,9 +23,6 @@ struct MatMulCall {
   // first. REQUIRES: out_dtype kBF16, n even.
   bool gated = false;
   __nv_bfloat16* scratch = nullptr;  // gated: [m, n], for the sizes that take a kernel more
-  // out += instead of out =. REQUIRES: out_dtype kF32.
-  bool adds = false;
-  NormedInput norm = {};
 };
 
 }  // namespace headgate

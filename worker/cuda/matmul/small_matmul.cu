@@ -7,8 +7,7 @@
 // lanes of odd rows read the two halves of 64 columns in the other order, so that rows share no
 // banks.
 //
-// x stays in shared memory; the blocks may make it there themselves, from rows that a norm goes
-// before: a kernel less, and the reading of w does not stop for it. (Blocks of a cluster that read
+// x stays in shared memory. (Blocks of a cluster that read
 // a part of it each and hand it to all are no faster, and blocks that split the columns must wait
 // for each other at every tile: a third slower.)
 //
@@ -17,12 +16,10 @@
 
 #include "base/check.h"
 #include "worker/cuda/device/async_copy.cuh"
-#include "worker/cuda/device/block_sum.cuh"
 #include "worker/cuda/device/launch.cuh"
 #include "worker/cuda/device/mma.cuh"
 #include "worker/cuda/matmul/small_matmul.h"
 #include "worker/cuda/rows/gating.cuh"
-#include "worker/cuda/rows/row_vector.cuh"
 
 namespace headgate {
 namespace {
@@ -67,13 +64,11 @@ struct Work {
   const bf16* w;
   const float* bias;
   void* out;
-  NormedInput norm;
   int m;
   int n;
   int k;
   int stages;
   bool gated;
-  bool adds;
   bool to_f32;
 
 #if __CUDA_ARCH__ >= 900
@@ -169,68 +164,12 @@ __device__ void Copy(const Work& work, const Room& room) {
   };
   // w is constant: the first stages need not wait for what the step computes.
   for (int i = 0; i < work.stages && tile < work.Tiles(); ++i) copy_next(i);
-  if (work.norm.rows == nullptr) {
-    AwaitEarlierKernels();
-    if (in_tile && row < work.m) CopyX(work, room, row);
-  }
+  AwaitEarlierKernels();
+  if (in_tile && row < work.m) CopyX(work, room, row);
   for (RingPlace place; tile < work.Tiles(); place.Advance(work.stages)) {
     AwaitPhase(room.empty + place.stage * 8, place.phase);
     copy_next(place.stage);
   }
-}
-
-// RmsNormKernel's (row_ops.cu), for the same bits: a warp sums 256 columns, a lane 8 of them.
-constexpr int kNormColumns = 8;
-constexpr int kNormSpan = kWarp * kNormColumns;
-constexpr int kNormSpans = static_cast<int>(SmallMatMul::kNormColumnsMax) / kNormSpan;
-constexpr int kNormPasses = kNormSpans / kMultipliers;
-
-// x := the normed rows, by the multiplying warps.
-__device__ void NormX(const Work& work, uint8_t* x) {
-  __shared__ float of_span[2][kNormSpans];
-  const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
-  const int spans = (work.k + kNormSpan - 1) / kNormSpan;
-  Values<kNormColumns> weights[kNormPasses], values[kNormPasses];
-  const auto column_of = [&](int pass) {
-    return (pass * kMultipliers + warp) * kNormSpan + lane * kNormColumns;
-  };
-#pragma unroll
-  for (int pass = 0; pass < kNormPasses; ++pass) {
-    weights[pass] = {};
-    if (column_of(pass) < work.k) {
-      weights[pass] = Load<kNormColumns>(work.norm.weight + column_of(pass));
-    }
-  }
-  AwaitEarlierKernels();
-  for (int row = 0; row < work.m; ++row) {
-    const float* from = work.norm.rows + static_cast<int64_t>(row) * work.k;
-#pragma unroll
-    for (int pass = 0; pass < kNormPasses; ++pass) {
-      values[pass] = {};
-      if (column_of(pass) < work.k) values[pass] = Load<kNormColumns>(from + column_of(pass));
-    }
-    float* sums = of_span[row % 2];
-#pragma unroll
-    for (int pass = 0; pass < kNormPasses; ++pass) {
-      float squares = 0.0f;
-#pragma unroll
-      for (int i = 0; i < kNormColumns; ++i) squares += values[pass].at[i] * values[pass].at[i];
-      squares = SumOverWarp(squares);
-      if (lane == 0) sums[pass * kMultipliers + warp] = squares;
-    }
-    SyncMultipliers();
-    const float squares = SumOverWarp(lane < spans ? sums[lane] : 0.0f);
-    const float factor = rsqrtf(squares / static_cast<float>(work.k) + work.norm.eps);
-    bf16* to = reinterpret_cast<bf16*>(x + row * XRowBytes(work.k));
-#pragma unroll
-    for (int pass = 0; pass < kNormPasses; ++pass) {
-      if (column_of(pass) >= work.k) continue;
-#pragma unroll
-      for (int i = 0; i < kNormColumns; ++i) values[pass].at[i] *= factor * weights[pass].at[i];
-      Store(to + column_of(pass), values[pass]);
-    }
-  }
-  SyncMultipliers();
 }
 
 // sums := a multiplying warp's columns of one tile. `first`: of the block.
@@ -251,7 +190,7 @@ __device__ void MultiplyTile(const Work& work, const Room& room, bool first, Rin
     const int columns = work.Columns(chunk);
     const uint32_t w_row = room.ring + place.stage * kStageBytes + group * kRowBytes;
     uint4 low[kSteps], high[kSteps], x[kSteps][kXTiles];
-    if (first && work.norm.rows == nullptr) AwaitPhase(room.x_full + chunk * 8, 0);
+    if (first) AwaitPhase(room.x_full + chunk * 8, 0);
     AwaitPhase(room.full + place.stage * 8, place.phase);
 #pragma unroll
     for (int i = 0; i < kSteps; ++i) {
@@ -312,7 +251,7 @@ __device__ float SumOverWarps(const Room& room, const float (&sums)[kXTiles][4])
 
 // Writes output `row` of row x_row of x, of a tile; in every thread, because a gate's other factor
 // is a lane's 8 further on.
-__device__ void Finish(const Work& work, int tile, int x_row, int row, float sum, float before) {
+__device__ void Finish(const Work& work, int tile, int x_row, int row, float sum) {
   const bool exists = x_row < work.m && row >= 0;
   if (work.gated) {
     const float up = __shfl_down_sync(~0u, sum, kGateRows);
@@ -326,7 +265,7 @@ __device__ void Finish(const Work& work, int tile, int x_row, int row, float sum
   if (!exists) return;
   const int64_t at = static_cast<int64_t>(x_row) * work.n + row;
   if (work.to_f32) {
-    static_cast<float*>(work.out)[at] = work.adds ? before + sum : sum;
+    static_cast<float*>(work.out)[at] = sum;
   } else {
     static_cast<bf16*>(work.out)[at] = __float2bfloat16(sum);
   }
@@ -341,14 +280,10 @@ __device__ void Multiply(const Work& work, const Room& room) {
     const int row = work.Row(tile, static_cast<int>(threadIdx.x) % kTileRows);
     const bool exists = x_row < work.m && row >= 0;
     const float bias = exists && work.bias != nullptr ? work.bias[row] : 0.0f;
-    const float before =
-        exists && work.adds
-            ? static_cast<const float*>(work.out)[static_cast<int64_t>(x_row) * work.n + row]
-            : 0.0f;
     float sums[kXTiles][4];
     MultiplyTile<kXTiles>(work, room, tile == first, place, sums);
     const float sum = SumOverWarps<kXTiles>(room, sums);
-    Finish(work, tile, x_row, row, sum + bias, before);
+    Finish(work, tile, x_row, row, sum + bias);
   }
 }
 
@@ -383,9 +318,6 @@ __global__ void __launch_bounds__(kThreads, 2) SmallMatMulKernel(const Work work
   if (threadIdx.x / kWarp >= kMultipliers) {
     Copy(work, room);
   } else {
-    if constexpr (kXTiles == 1) {  // of few rows
-      if (work.norm.rows != nullptr) NormX(work, x);
-    }
     AwaitEarlierKernels();
     Multiply<kXTiles>(work, room);
   }
@@ -436,9 +368,6 @@ std::optional<SmallMatMul::Plan> SmallMatMul::Choose(const MatMulCall& call) con
   if (!capable_ || call.m > kRowsMax || call.k % 8 != 0 || call.n > (int64_t{1} << 30)) {
     return std::nullopt;
   }
-  if (call.norm.rows != nullptr && (call.m > kNormRowsMax || call.k > kNormColumnsMax)) {
-    return std::nullopt;
-  }
   const int64_t x_bytes = call.m * call.k * 2;
   const bool one_tile = TilesOf(call.n, call.gated) <= 2 * sms_;
   if (x_bytes <= (one_tile ? kXBytesOfTwo : kXBytesOfTwoLong)) {
@@ -457,19 +386,16 @@ bool SmallMatMul::Run(const MatMulCall& call, cudaStream_t stream) const {
 void SmallMatMul::Run(const MatMulCall& call, const Plan& plan, cudaStream_t stream) const {
   CHECK(1 <= call.m && call.m <= kRowsMax && call.k % 8 == 0) << "a small product";
   CHECK(!call.gated || (call.out_dtype == DType::kBF16 && call.n % 2 == 0)) << "a gated product";
-  CHECK(!call.adds || (call.out_dtype == DType::kF32 && !call.gated)) << "a sum's product";
   Work work = {};
   work.x = call.x;
   work.w = call.w;
   work.bias = call.bias;
   work.out = call.out;
-  work.norm = call.norm;
   work.m = static_cast<int>(call.m);
   work.n = static_cast<int>(call.n);
   work.k = static_cast<int>(call.k);
   work.stages = plan.stages;
   work.gated = call.gated;
-  work.adds = call.adds;
   work.to_f32 = call.out_dtype == DType::kF32;
   LaunchOverlapping(KernelFor(call.m), static_cast<unsigned>(plan.blocks), kThreads,
                     static_cast<size_t>(plan.shared_bytes), stream, work);

@@ -14,17 +14,12 @@ namespace headgate {
 class SmallMatMul {
  public:
   static constexpr int64_t kRowsMax = 16;
-  // Of a product with a norm ahead of it. Every block norms all rows: for more than one, a kernel
-  // of its own is faster.
-  static constexpr int64_t kNormRowsMax = 1;
-  static constexpr int64_t kNormColumnsMax = 4096;
 
   // Asks the current device what it has room for.
   SmallMatMul();
 
-  // False, and nothing is done: m > kRowsMax, k is no multiple of 8, x does not fit the shared
-  // memory beside parts of w, or a norm is of more than kNormRowsMax rows or kNormColumnsMax
-  // columns. Asynchronous; a launch error is what cudaGetLastError says. A row of
+  // False, and nothing is done: m > kRowsMax, k is no multiple of 8, or x does not fit the shared
+  // memory beside parts of w. Asynchronous; a launch error is what cudaGetLastError says. A row of
   // `out` has the same bits whatever the other rows are and however many, in every run.
   bool Run(const MatMulCall& call, cudaStream_t stream) const;
 

@@ -1,5 +1,5 @@
-// Products with a norm ahead of them, a gate behind them or a sum that takes them: against the same
-// steps one by one, bit for bit where the sums have the same order, and against the host.
+// Products with a gate behind them: against the two steps one by one, bit for bit, and against the
+// host.
 #include <cuda_runtime.h>
 
 #include <bit>
@@ -16,8 +16,6 @@ namespace {
 using bf16 = __nv_bfloat16;
 
 constexpr double kBf16Error = 4e-3;  // of one rounding to bf16: half a unit of 2^-8
-constexpr double kSumError = 1e-4;
-constexpr float kEps = 1e-5f;
 
 struct Shape {
   int64_t n;
@@ -26,9 +24,9 @@ struct Shape {
 
 float FromBf16(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
 
-class GpuFusedMatMulTest : public testing::Test {
+class GpuGatedMatMulTest : public testing::Test {
  protected:
-  static constexpr int64_t kRowsMax = 64;
+  static constexpr int64_t kRowsMax = 65;
 
   CudaBuffer Device(int64_t bytes) {
     CudaBuffer buffer =
@@ -123,53 +121,6 @@ class GpuFusedMatMulTest : public testing::Test {
     }
   }
 
-  void ExpectAdded(const Shape& shape, const std::vector<int64_t>& rows) {
-    Use(shape);
-    for (const int64_t m : rows) {
-      SCOPED_TRACE(testing::Message() << "n " << n_ << ", k " << k_ << ", m " << m);
-      std::vector<float> expected = RandomFloats(static_cast<size_t>(m * n_), 4);
-      const CudaBuffer sum = Floats(expected);
-      MatMulCall call = Call(m, sum, DType::kF32);
-      call.adds = true;
-      products_->Run(call, nullptr);
-      for (int64_t r = 0; r < m; ++r) {
-        for (int64_t i = 0; i < n_; ++i) {
-          expected[static_cast<size_t>(r * n_ + i)] += Dot(x_values_.data() + r * k_, i);
-        }
-      }
-      ExpectClose(Read<float>(sum, m * n_), expected, kSumError);
-    }
-  }
-
-  void ExpectNormed(const Shape& shape, const std::vector<int64_t>& counts) {
-    Use(shape);
-    const CudaBuffer weight = Floats(RandomFloats(static_cast<size_t>(k_), 5));
-    for (const int64_t m : counts) {
-      for (const bool gated : {false, true}) {
-        SCOPED_TRACE(testing::Message() << "n " << n_ << ", k " << k_ << ", m " << m << gated);
-        const auto rows = RandomFloats(static_cast<size_t>(m * k_), 6, 3.0f);
-        const CudaBuffer residual = Floats(rows), x = Device(m * k_ * 2),
-                         other = Device(m * k_ * 2);
-        const CudaBuffer expected = Device(m * n_ * 2), out = Device(m * n_ * 2);
-        const CudaBuffer scratch = Device(m * n_ * 2);
-        LaunchRmsNorm(residual.as<float>(), nullptr, weight.as<const float>(), kEps, m, k_,
-                      x.as<bf16>(), nullptr);
-        MatMulCall call = Call(m, expected, DType::kBF16);
-        call.gated = gated;
-        call.scratch = scratch.as<bf16>();
-        call.x = x.as<const bf16>();
-        products_->Run(call, nullptr);
-        call.x = nullptr;
-        call.out = out.data();
-        call.norm = {residual.as<float>(), weight.as<const float>(), kEps, other.as<bf16>()};
-        products_->Run(call, nullptr);
-        const int64_t count = m * (gated ? n_ / 2 : n_);
-        EXPECT_EQ(Read<uint16_t>(out, count), Read<uint16_t>(expected, count));
-        EXPECT_EQ(Read<float>(residual, m * k_), rows);
-      }
-    }
-  }
-
   const std::unique_ptr<MatrixProducts> products_ = MatrixProducts::Create().value();
   int64_t n_ = 0;
   int64_t k_ = 0;
@@ -179,7 +130,7 @@ class GpuFusedMatMulTest : public testing::Test {
 
 // Beside a tile of 8 gates, beside a step of 32 columns, more tiles than blocks, a k of real
 // models.
-TEST_F(GpuFusedMatMulTest, GatesAsSiluMulDoes) {
+TEST_F(GpuGatedMatMulTest, GatesAsSiluMulDoes) {
   for (const Shape& shape : {Shape{2, 8}, Shape{14, 24}, Shape{16, 40}, Shape{34, 520},
                              Shape{200, 1016}, Shape{3072, 576}, Shape{8600, 64}}) {
     ExpectGated(shape, {1, 2, 3, 4, 7, 8, 9, 15, 16});
@@ -187,30 +138,21 @@ TEST_F(GpuFusedMatMulTest, GatesAsSiluMulDoes) {
   ExpectGated({26, 14336}, {1, 3, 4});
 }
 
-TEST_F(GpuFusedMatMulTest, AddsToASum) {
-  for (const Shape& shape : {Shape{1, 8}, Shape{31, 520}, Shape{576, 1536}}) {
-    ExpectAdded(shape, {1, 4, 8, 9, 16});
+// One gate beside a tile, several blocks that share a tile, and more tiles than blocks.
+TEST_F(GpuGatedMatMulTest, GatesMoreRowsAsSiluMulDoes) {
+  for (const Shape& shape : {Shape{16, 40}, Shape{208, 1016}, Shape{3072, 576}, Shape{40000, 64}}) {
+    ExpectGated(shape, {17, 32, 33, 40, 64});
   }
-}
-
-TEST_F(GpuFusedMatMulTest, NormsAsRmsNormDoes) {
-  for (const Shape& shape : {Shape{40, 8}, Shape{18, 264}, Shape{64, 576}, Shape{130, 2048},
-                             Shape{4300, 4096}, Shape{24, 4104}}) {
-    ExpectNormed(shape, {1, 2, 5});
-  }
+  ExpectGated({48, 14336}, {5, 16, 64});
 }
 
 // Rows and columns that cuBLASLt multiplies.
-TEST_F(GpuFusedMatMulTest, ManyRowsAreDoneInParts) {
-  for (const Shape& shape : {Shape{14, 24}, Shape{200, 1016}, Shape{3072, 576}}) {
-    ExpectGated(shape, {17, 40, 64});
-    ExpectAdded(shape, {17, 64});
-    ExpectNormed(shape, {17, 64});
+TEST_F(GpuGatedMatMulTest, OthersAreDoneInParts) {
+  for (const Shape& shape : {Shape{14, 24}, Shape{3072, 576}}) {
+    ExpectGated(shape, {17, 40, 65});
   }
   ExpectGated({26, 14336}, {16});
   ExpectGated({48, 20}, {1, 3, 16});
-  ExpectAdded({40, 20}, {1, 16});
-  ExpectNormed({24, 20}, {1, 4});
 }
 
 }  // namespace

@@ -1,0 +1,46 @@
+// out = x w^T (+ bias), and the gate that MatMulCall names beside it, for more rows than
+// SmallMatMul takes (a batch that decodes), few enough that memory is still the limit. One thread.
+// Compute capability 9.0.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#include <optional>
+
+#include "worker/cuda/matmul/matmul_call.h"
+
+namespace headgate {
+
+class MediumMatMul {
+ public:
+  static constexpr int64_t kRowsMax = 64;
+
+  // Asks the current device what it has room for.
+  MediumMatMul();
+
+  // False, and nothing is done: m > kRowsMax, n or k is no multiple of 8 (of a gated product n of
+  // 16), or the device is another. Asynchronous; a launch error is what cudaGetLastError says. A
+  // row of `out` has the same bits whatever the other rows are and however many, in every run.
+  bool Run(const MatMulCall& call, cudaStream_t stream) const;
+  // Whether it would.
+  bool Takes(const MatMulCall& call) const { return CutOf(call).has_value(); }
+
+ private:
+  static constexpr int kClusterMax = 3;  // larger ones leave multiprocessors without work
+
+  // How a product is cut: a cluster's blocks have the same outputs, and a part of the columns each.
+  struct Cut {
+    int cluster = 0;    // blocks
+    int tile_rows = 0;  // outputs of a cluster; a multiple of 16
+    int tiles = 0;      // clusters
+  };
+
+  // nullopt: not a product for this kernel. Depends on n and k only, else.
+  std::optional<Cut> CutOf(const MatMulCall& call) const;
+  bool Run(const MatMulCall& call, const Cut& cut, cudaStream_t stream) const;
+
+  int clusters_[kClusterMax] = {};  // of so many blocks and one, that run at once
+};
+
+}  // namespace headgate
