@@ -29,9 +29,11 @@ constexpr int kMmaRows = 64;            // of w in one instruction
 constexpr int kColumns = kSwizzleCols;  // of a stage
 constexpr int kTileRowsMax = 4 * kMmaRows;
 constexpr int kStagesMax = 16;
-constexpr int kSumSkew = 4;  // floats: lanes would share banks without them
 constexpr int kOutputs = 8;  // that a thread finishes at once
 constexpr int64_t kSharedBytes = 226 << 10;
+
+// Of a block's sums, in floats. Lanes would share banks without the 4.
+__host__ __device__ constexpr int SumStride(int tile_rows) { return tile_rows + 4; }
 
 struct Work {
   CUtensorMap w;
@@ -144,11 +146,11 @@ __device__ void Multiply(Ring ring, int group, int count, float (&d)[kTiles][kX 
   for (int t = 0; t < kTiles; ++t) AfterWait(d[t]);
 }
 
-// The block's sums to shared memory, [rows of x][tile_rows + kSumSkew].
+// The block's sums to shared memory, [rows of x][SumStride].
 template <int kX, int kTiles>
 __device__ void Keep(const Work& work, float* sums, int group, const float (&d)[kTiles][kX / 2]) {
   const int lane = threadIdx.x % 32, warp = threadIdx.x % kGroup / 32;
-  const int stride = work.tile_rows + kSumSkew;
+  const int stride = SumStride(work.tile_rows);
 #pragma unroll
   for (int t = 0; t < kTiles; ++t) {
     const int first = (group + 2 * t) * kMmaRows + warp * 16 + lane / 4;
@@ -166,7 +168,7 @@ __device__ void Keep(const Work& work, float* sums, int group, const float (&d)[
 __device__ Values<kOutputs> SumOverBlocks(const Work& work, uint32_t sums, int x_row, int row,
                                           int w_row) {
   Values<kOutputs> sum = {};
-  const uint32_t at = sums + (x_row * (work.tile_rows + kSumSkew) + row) * 4;
+  const uint32_t at = sums + (x_row * SumStride(work.tile_rows) + row) * 4;
   for (int block = 0; block < work.cluster; ++block) {
     const float4 low = LoadOfBlock(at, block), high = LoadOfBlock(at + 16, block);
     const float values[] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
