@@ -32,9 +32,6 @@ constexpr int kStagesMax = 16;
 constexpr int kOutputs = 8;  // that a thread finishes at once
 constexpr int64_t kSharedBytes = 226 << 10;
 
-// Of a block's sums, in floats. Lanes would share banks without the 4.
-__host__ __device__ constexpr int SumStride(int tile_rows) { return tile_rows + 4; }
-
 struct Work {
   CUtensorMap w;
   CUtensorMap x;
@@ -59,6 +56,9 @@ struct Work {
 };
 
 #if __CUDA_ARCH__ >= 900
+
+// Of a block's sums, in floats. Lanes would share banks without the 4.
+__device__ constexpr int SumStride(int tile_rows) { return tile_rows + 4; }
 
 // The stages in shared memory, rows of w and then those of x, and where a thread stands in them.
 struct Ring {
