@@ -10,12 +10,12 @@
 #           tools/gpu/vllm_compare.sh ours COMMIT     carries .gpu, about 5 minutes; writes
 #                                                     vllm_compare.json to $OUT (or .gpu/) after
 #                                                     every measurement
-# What `vllm` found waits on the machine in /tmp/headgate_compare for `ours`; without it the JSON
+# What `vllm` found waits on the machine in $TMPDIR (/tmp) for `ours`; without it the JSON
 # holds ours alone. Another order of the two calls is as good: `ours`, `vllm`, then `report COMMIT`.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 kit=.cache/vllm
-work=/tmp/headgate_compare
+work=${TMPDIR:-/tmp}/headgate_compare
 out=${OUT:-.gpu}
 
 fail() {
@@ -39,7 +39,7 @@ prepare() { # PEER_DIR TRACE
 run_vllm() {
   [ -e "$kit/bench.py" ] || fail "no $kit/bench.py: run \`prepare\` first and carry $kit"
   mkdir -p "$work/kit"
-  cp "$kit"/[01]/* "$work/kit/"
+  for part in 0 1; do cp "$kit/$part"/* "$work/kit/"; done # both bring kit.sha256
   [ -e "$work/kit/env.sh" ] || bash "$kit/unpack.sh" "$work/kit"
   rm -f "$work/vllm.jsonl"
   ( # shellcheck disable=SC1091

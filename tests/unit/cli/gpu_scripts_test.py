@@ -77,6 +77,23 @@ class Scripts(unittest.TestCase):
         self.assertEqual(self.read("two_ranks.json")["ratios"],
                          {"decode_1x1k": 1.5, "decode_64x1k": None, "decode_16x32k": 1.5})
 
+    def test_vllm_is_joined_of_its_parts_and_reported_beside_ours(self):
+        kit = self.folder / ".cache/vllm"
+        for part in ("0", "1"):
+            (kit / part).mkdir(parents=True)
+            (kit / part / "kit.sha256").write_text("of the whole kit")
+            (kit / part / f"kit.{part}").write_text(part)
+        (kit / "unpack.sh").write_text('cat "$1/kit.0" "$1/kit.1" >"$1/both"; : >"$1/env.sh"')
+        (kit / "bench.py").write_text("""import pathlib, sys
+out = pathlib.Path(sys.argv[sys.argv.index("--out") + 1])
+assert (out.parent / "kit/both").read_text() == "01"
+out.write_text('{"name": "decode_1x1k", "tok_s": 100.0}\\n')
+""")
+        ended = self.run_bash("tools/gpu/vllm_compare.sh vllm && tools/gpu/vllm_compare.sh report abc")
+        self.assertEqual(ended.returncode, 0, ended.stderr)
+        self.assertRegex(ended.stdout, r"decode 1 x 1K +100\.0")
+        self.assertEqual(self.read("vllm_compare.json")["vllm"]["decode_1x1k"]["tok_s"], 100.0)
+
     def test_a_part_that_was_cut_is_left_out(self):
         parts = self.folder / "parts"
         parts.mkdir()

@@ -45,8 +45,8 @@ __global__ void __launch_bounds__(kConsumers + kGroupThreads, 1)
     PrefillKernel(const AttentionCall call, const __grid_constant__ PrefillMaps maps) {
 #if __CUDA_ARCH__ >= 900  // elsewhere PrefillFits says no
   extern __shared__ uint8_t memory[];
-  auto& shared =
-      *reinterpret_cast<PrefillShared<kDim>*>(memory + (1024 - SmemAddress(memory) % 1024) % 1024);
+  auto& shared = *reinterpret_cast<PrefillShared<kDim>*>(
+      memory + (1024 - SharedAddress(memory) % 1024) % 1024);
   const int lane = threadIdx.x % 32, warp = static_cast<int>(threadIdx.x) / 32;
   bool found = false;
   if (warp == 0) {
@@ -55,10 +55,10 @@ __global__ void __launch_bounds__(kConsumers + kGroupThreads, 1)
                      static_cast<int32_t>(blockIdx.y), lane, &shared.tile);
   } else if (threadIdx.x == 32) {
     for (int stage = 0; stage < kStages; ++stage) {
-      BarrierInit(&shared.k_full[stage], 1);
-      BarrierInit(&shared.v_full[stage], 1);
-      BarrierInit(&shared.k_empty[stage], kConsumers / 32);
-      BarrierInit(&shared.v_empty[stage], kConsumers / 32);
+      InitBarrier(SharedAddress(&shared.k_full[stage]), 1);
+      InitBarrier(SharedAddress(&shared.v_full[stage]), 1);
+      InitBarrier(SharedAddress(&shared.k_empty[stage]), kConsumers / 32);
+      InitBarrier(SharedAddress(&shared.v_empty[stage]), kConsumers / 32);
     }
     FenceAsyncProxy();
   }

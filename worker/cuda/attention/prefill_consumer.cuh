@@ -90,14 +90,14 @@ class Consumer {
     softmax_ = Softmax();
 #pragma unroll
     for (float& value : out_) value = 0.0f;
-    BarrierWait(&shared_.k_full[slot.stage], slot.phase);
+    AwaitPhase(SharedAddress(&shared_.k_full[slot.stage]), slot.phase);
     IssueScores(slot);
     WgmmaWait<0>();
     AfterWait(scores_);
     Release(&shared_.k_empty[slot.stage]);
     WeighCarefully(0);
     ToWeights(scores_, weights_);
-    BarrierWait(&shared_.v_full[slot.stage], slot.phase);
+    AwaitPhase(SharedAddress(&shared_.v_full[slot.stage]), slot.phase);
     if (warpgroup_ == 1) GiveTurn(0);
     int32_t step = 1;
     while (step < steps_) {
@@ -172,12 +172,12 @@ class Consumer {
   // The stage may be overwritten.
   __device__ void Release(uint64_t* empty) {
     __syncwarp();
-    if (lane_ == 0) BarrierArrive(empty);
+    if (lane_ == 0) Arrive(SharedAddress(empty));
   }
 
   // Issued; the caller waits.
   __device__ __forceinline__ void IssueScores(const Slot& slot) {
-    const uint64_t keys = SmemDescriptor(SmemAddress(shared_.k), 16, Layout::kDown);
+    const uint64_t keys = SmemDescriptor(SharedAddress(shared_.k), 16, Layout::kDown);
     const uint32_t at = static_cast<uint32_t>(keys) + slot.stage * (Layout::kBytes / 16);
     WgmmaBegin();
 #pragma unroll
@@ -188,7 +188,8 @@ class Consumer {
     WgmmaCommit();
   }
   __device__ __forceinline__ void IssueValues(const Slot& slot) {
-    const uint64_t values = SmemDescriptor(SmemAddress(shared_.v), Layout::kAcross, Layout::kDown);
+    const uint64_t values =
+        SmemDescriptor(SharedAddress(shared_.v), Layout::kAcross, Layout::kDown);
     const uint32_t at = static_cast<uint32_t>(values) + slot.stage * (Layout::kBytes / 16);
     WgmmaBegin();
 #pragma unroll
@@ -215,7 +216,7 @@ class Consumer {
     const Slot before = *slot;
     slot->Advance();
     if (!kPlain && HasVoid(step - 1)) ZeroVoid(step - 1, before);  // both meet: not inside a turn
-    BarrierWait(&shared_.k_full[slot->stage], slot->phase);
+    AwaitPhase(SharedAddress(&shared_.k_full[slot->stage]), slot->phase);
     TakeTurn(warpgroup_);
     IssueScores(*slot);
     IssueValues(before);
@@ -231,7 +232,7 @@ class Consumer {
     }
     // Here and not before they are used: a wait keeps the compiler from moving the weighing behind
     // the end of the products that it is to overlap.
-    BarrierWait(&shared_.v_full[slot->stage], slot->phase);
+    AwaitPhase(SharedAddress(&shared_.v_full[slot->stage]), slot->phase);
     WgmmaWait<0>();
     AfterWait(out_);
     Release(&shared_.v_empty[before.stage]);

@@ -29,14 +29,14 @@ struct CopySource {
 };
 
 template <int kDim>
-__device__ void CopyPageBox(const PrefillMaps& maps, uint32_t to, int32_t row, uint64_t* full) {
+__device__ void CopyPageBox(const PrefillMaps& maps, uint32_t to, int32_t row, uint32_t barrier) {
   using Layout = StepLayout<kDim>;
   if constexpr (Layout::kWhole) {
-    CopyBox(maps.pages, to, {{0, 0, 0, row / 8}}, full);
+    CopyBox(maps.pages, to, {{0, 0, 0, row / 8}}, barrier);
   } else {
     for (int block = 0; block < Layout::kBlocks; ++block) {
       CopyBox(maps.pages, to + block * Layout::kAcross, {{block * kSwizzleCols, 0, 0, row / 8}},
-              full);
+              barrier);
     }
   }
 }
@@ -67,7 +67,7 @@ struct Loader {
       }
       const int32_t row = __shfl_sync(~0u, rows, step % kLookups * kStepBoxes + lane % kStepBoxes);
       const int32_t count = before + step;
-      BarrierWait(&empty[count % kStages], (count / kStages & 1) ^ 1);
+      AwaitPhase(SharedAddress(&empty[count % kStages]), (count / kStages & 1) ^ 1);
       Copy(step, count % kStages, row);
     }
     __syncwarp();
@@ -75,25 +75,26 @@ struct Loader {
 
   __device__ void Copy(int32_t step, int stage, int32_t row) const {
     const int32_t first = __shfl_sync(~0u, row, 0);
-    if (lane == 0) BarrierArriveExpect(&full[stage], Layout::kBytes);
+    const uint32_t barrier = SharedAddress(&full[stage]);
+    if (lane == 0) ArriveExpecting(barrier, Layout::kBytes);
     __syncwarp();
-    const uint32_t to = SmemAddress(stages[stage]);
+    const uint32_t to = SharedAddress(stages[stage]);
     if (Layout::kWhole && step * kStepBoxes >= tile.boxes.until[2] &&
         ~first + kKeys <= call.step.rows) {
       if (lane == 0) {
-        CopyBox(maps.matrix_step, to, {{source.matrix_col, ~first, 0, 0}}, &full[stage]);
+        CopyBox(maps.matrix_step, to, {{source.matrix_col, ~first, 0, 0}}, barrier);
       }
     } else if (lane < kStepBoxes) {
       const uint32_t box = to + lane * 2 * Layout::kDown;
       if (row >= 0) {
-        CopyPageBox<kDim>(maps, box, row + source.page_rows, &full[stage]);
+        CopyPageBox<kDim>(maps, box, row + source.page_rows, barrier);
       } else {
-        CopyMatrixBox(box, ~row, &full[stage]);
+        CopyMatrixBox(box, ~row, barrier);
       }
     }
   }
 
-  __device__ void CopyMatrixBox(uint32_t to, int32_t row, uint64_t* barrier) const {
+  __device__ void CopyMatrixBox(uint32_t to, int32_t row, uint32_t barrier) const {
     for (int half = 0; half < 2; ++half) {
       for (int block = 0; block < (Layout::kWhole ? 1 : Layout::kBlocks); ++block) {
         CopyBox(maps.matrix_rows, to + half * Layout::kDown + block * Layout::kAcross,

@@ -20,8 +20,6 @@ __device__ __forceinline__ void PrefetchToL2(const void* from, uint32_t bytes) {
 #endif
 }
 
-#if __CUDA_ARCH__ >= 900
-
 __device__ __forceinline__ void InitBarrier(uint32_t barrier, uint32_t arrivals) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
 }
@@ -86,7 +84,5 @@ __device__ __forceinline__ void CopyToShared(uint32_t to, const void* from, uint
       "l"(from), "r"(bytes), "r"(barrier), "l"(policy)
       : "memory");
 }
-
-#endif
 
 }  // namespace headgate

@@ -1,11 +1,13 @@
 // Hopper's warpgroup matrix instructions and what they need: descriptors of shared memory, barriers
-// and tensor copies (PTX ISA 8.x, sections "wgmma", "mbarrier", "cp.async.bulk.tensor"). Device
-// code for sm_90a only.
+// of some warps and tensor copies (PTX ISA 8.x, sections "wgmma", "bar", "cp.async.bulk.tensor").
+// Shared memory is named by its 32-bit address. Device code for sm_90a only.
 #pragma once
 
 #include <cuda.h>
 
 #include <cstdint>
+
+#include "worker/cuda/device/async_copy.cuh"
 
 namespace headgate {
 
@@ -22,10 +24,6 @@ __device__ inline uint64_t SmemDescriptor(uint32_t address, uint32_t across, uin
   return static_cast<uint64_t>((address & 0x3FFFF) >> 4) |
          static_cast<uint64_t>(across >> 4) << 16 | static_cast<uint64_t>(down >> 4) << 32 |
          kSwizzle128 << 62;
-}
-
-__device__ inline uint32_t SmemAddress(const void* pointer) {
-  return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
 }
 
 __device__ inline void WgmmaBegin() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
@@ -110,26 +108,6 @@ __device__ inline void WgmmaShared(float (&d)[32], uint64_t a, uint64_t b, int a
       : "l"(a), "l"(b), "r"(accumulate));
 }
 
-__device__ inline void BarrierInit(uint64_t* barrier, uint32_t arrivals) {
-  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(SmemAddress(barrier)),
-               "r"(arrivals));
-}
-__device__ inline void BarrierArrive(uint64_t* barrier) {
-  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(SmemAddress(barrier)) : "memory");
-}
-__device__ inline void BarrierArriveExpect(uint64_t* barrier, uint32_t bytes) {
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(SmemAddress(barrier)),
-               "r"(bytes)
-               : "memory");
-}
-__device__ inline void BarrierWait(uint64_t* barrier, uint32_t phase) {
-  asm volatile(
-      "{\n.reg .pred done;\n"
-      "again:\nmbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
-      "@!done bra again;\n}\n" ::"r"(SmemAddress(barrier)),
-      "r"(phase)
-      : "memory");
-}
 // Writes of this thread to shared memory become visible to wgmma and tensor copies.
 __device__ inline void FenceAsyncProxy() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
@@ -161,12 +139,12 @@ struct BoxCorner {
 
 // A box of four dimensions; `barrier` hears of its bytes.
 __device__ inline void CopyBox(const CUtensorMap& map, uint32_t to, const BoxCorner& corner,
-                               uint64_t* barrier) {
+                               uint32_t barrier) {
   asm volatile(
       "cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes "
       "[%0], [%1, {%2, %3, %4, %5}], [%6];" ::"r"(to),
       "l"(reinterpret_cast<uint64_t>(&map)), "r"(corner.at[0]), "r"(corner.at[1]),
-      "r"(corner.at[2]), "r"(corner.at[3]), "r"(SmemAddress(barrier))
+      "r"(corner.at[2]), "r"(corner.at[3]), "r"(barrier)
       : "memory");
 }
 

@@ -129,11 +129,11 @@ __device__ void Multiply(Ring ring, int group, int count, float (&d)[kTiles][kX 
     const uint64_t w = SmemDescriptor(ring.At() + group * kTileBytes, 16, kSwizzleBlockBytes);
     WgmmaBegin();
 #pragma unroll
-    for (int part = 0; part < kColumns / 16; ++part) {
+    for (int step = 0; step < kColumns / 16; ++step) {
 #pragma unroll
       for (int t = 0; t < kTiles; ++t) {  // addresses in descriptors count 16 bytes
-        WgmmaShared(d[t], w + (2 * t * kTileBytes + part * 32) / 16, x + part * 2,
-                    i > 0 || part > 0);
+        WgmmaShared(d[t], w + (2 * t * kTileBytes + step * 32) / 16, x + step * 2,
+                    i > 0 || step > 0);
       }
     }
     WgmmaCommit();
@@ -200,11 +200,11 @@ __device__ void Finish(const Work& work, const Part& part, uint32_t sums) {
         values.at[j] = SiluMul(AsBf16(values.at[j]), AsBf16(ups.at[j]));
       }
     }
-    if (!work.to_f32) {
+    if (work.to_f32) {
+      Store(static_cast<float*>(work.out) + at, values);
+    } else {
       Store(static_cast<bf16*>(work.out) + at, values);
-      continue;
     }
-    Store(static_cast<float*>(work.out) + at, values);
   }
 }
 
@@ -218,9 +218,9 @@ __global__ void __launch_bounds__(kThreads, 1)
   extern __shared__ uint8_t shared[];
   __shared__ uint64_t full[kStagesMax], empty[kStagesMax];
   LetNextKernelStart();
-  uint8_t* room = shared + (-SmemAddress(shared) & (kSwizzleBlockBytes - 1));
-  const Ring ring = {SmemAddress(room), (work.tile_rows + kX) * kSwizzleRowBytes, work.stages,
-                     SmemAddress(full), SmemAddress(empty)};
+  uint8_t* room = shared + (-SharedAddress(shared) & (kSwizzleBlockBytes - 1));
+  const Ring ring = {SharedAddress(room), (work.tile_rows + kX) * kSwizzleRowBytes, work.stages,
+                     SharedAddress(full), SharedAddress(empty)};
   Part part;
   part.tile = static_cast<int>(blockIdx.x) / work.cluster;
   part.rank = static_cast<int>(blockIdx.x) % work.cluster;
