@@ -1,9 +1,7 @@
 // What cannot work ends at once, with exit code 2 and one line that names the cause.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
-#include <cstdio>
 #include <filesystem>
 #include <string>
 
@@ -11,6 +9,7 @@
 #include "cli/exit_code.h"
 #include "tests/integration/service.h"
 #include "tests/integration/stories.h"
+#include "tests/run_headgate.h"
 #include "tests/test_folder.h"
 
 namespace headgate {
@@ -18,22 +17,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::HasSubstr;
-
-struct Ended {
-  int code = -1;
-  std::string last_line;
-};
-
-// `timeout` gives 124 to what would go on.
-Ended RunHeadgate(const std::string& args) {
-  FILE* pipe = popen(absl::StrCat("timeout 20 ", HEADGATE_BINARY, " ", args, " 2>&1").c_str(), "r");
-  Ended ended;
-  char line[4096];
-  while (fgets(line, sizeof line, pipe) != nullptr) ended.last_line = line;
-  const int status = pclose(pipe);
-  if (WIFEXITED(status)) ended.code = WEXITSTATUS(status);
-  return ended;
-}
 
 class BadUseTest : public testing::Test {
  protected:
@@ -45,7 +28,7 @@ class BadUseTest : public testing::Test {
         absl::StrCat("serve --model=", model_.path(), " --listen=unix:", model_.At("api.sock"),
                      " --metrics-listen=", metrics.host, ":", metrics.port, " ", args));
     EXPECT_EQ(ended.code, kExitBadUse) << args;
-    EXPECT_THAT(ended.last_line, HasSubstr(cause)) << args;
+    EXPECT_THAT(ended.LastLogLine(), HasSubstr(cause)) << args;
   }
 
   const TestFolder model_;

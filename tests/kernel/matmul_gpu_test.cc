@@ -2,6 +2,8 @@
 // for up to 16 and up to 64 rows, cuBLASLt beyond.
 #include "tests/kernel/cuda_rig.h"
 #include "worker/cpu/cpu_backend.h"
+#include "worker/cuda/device/launch.cuh"
+#include "worker/cuda/matmul/medium_matmul.h"
 
 namespace headgate {
 namespace {
@@ -75,8 +77,9 @@ TEST_F(GpuMatMulTest, AgreesForEveryShape) {
   // as models have.
   for (const Shape& shape :
        {Shape{1, 8}, Shape{16, 32}, Shape{24, 24}, Shape{9, 520}, Shape{100, 1016}, Shape{960, 576},
-        Shape{4104, 64}, Shape{8200, 528}, Shape{4100, 4096}, Shape{2504, 14336},
-        Shape{2501, 14336}, Shape{40, 28672}, Shape{24, 20}}) {
+        Shape{4104, 64}, Shape{8200, 528}, Shape{12000, 2048}, Shape{20000, 1016},
+        Shape{4100, 4096}, Shape{2504, 14336}, Shape{2501, 14336}, Shape{40, 28672},
+        Shape{24, 20}}) {
     SCOPED_TRACE(testing::Message() << "n " << shape.n << ", k " << shape.k);
     Use(shape.n, shape.k);
     for (const int64_t m : kCounts) {
@@ -90,7 +93,7 @@ TEST_F(GpuMatMulTest, AgreesForEveryShape) {
 }
 
 TEST_F(GpuMatMulTest, AgreesByTheAlgorithmsThatWereTheFastest) {
-  for (const Shape& shape : {Shape{24, 20}, Shape{100, 1016}, Shape{2501, 14336}}) {
+  for (const Shape& shape : {Shape{24, 20}, Shape{104, 1016}, Shape{2501, 14336}}) {
     SCOPED_TRACE(testing::Message() << "n " << shape.n << ", k " << shape.k);
     Use(shape.n, shape.k);
     for (const TensorUse use : {TensorUse::kSum, TensorUse::kOperand}) {
@@ -127,6 +130,29 @@ TEST_F(GpuMatMulTest, GivesARowTheSameBitsInEveryRunAndBatch) {
       }
     }
   }
+}
+
+TEST(MediumMatMulTest, TakesWhatItSays) {
+  if (ComputeCapabilityMajor() != 9) GTEST_SKIP() << "not a Hopper GPU";
+  const MediumMatMul medium;
+  const auto takes = [&](int64_t m, int64_t n, int64_t k, bool gated) {
+    MatMulCall call;
+    call.m = m;
+    call.n = n;
+    call.k = k;
+    call.gated = gated;
+    return medium.Takes(call);
+  };
+  EXPECT_TRUE(takes(1, 8, 8, false));
+  EXPECT_TRUE(takes(64, 128256, 4096, false));
+  EXPECT_TRUE(takes(64, 28672, 4096, true));
+  EXPECT_FALSE(takes(65, 4096, 4096, false));
+  EXPECT_FALSE(takes(64, 4100, 4096, false));
+  EXPECT_FALSE(takes(64, 4104, 4096, true));
+  EXPECT_FALSE(takes(64, 4096, 4100, false));
+  EXPECT_FALSE(takes(0, 4096, 4096, false));
+  EXPECT_FALSE(takes(64, 0, 4096, false));
+  EXPECT_FALSE(takes(64, 4096, 0, false));
 }
 
 TEST_F(GpuMatMulTest, LeavesNothingForAnEmptyProduct) {

@@ -9,7 +9,7 @@ source tools/gpu/env.sh || exit 1
 log=$gpu_out/sanitize.log
 : >"$log"
 # Large shapes add minutes and no kernel.
-slow='*ALongRow*:*Many*:*AgreesForEveryShape*:*LengthsWhereTilesAndPagesEnd*:*StreamingRowsThrough*:*SmolLm2*'
+slow='*ALongRow*:*Many*:*AgreesForEveryShape*:*LengthsWhereTilesAndPagesEnd*:*StreamingRowsThrough*:*SmolLm2*:*GivesARow*'
 tools=("$@")
 [ $# -gt 0 ] || tools=(memcheck initcheck synccheck racecheck)
 # shellcheck disable=SC2154

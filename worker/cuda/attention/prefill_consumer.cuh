@@ -3,6 +3,7 @@
 #pragma once
 
 #include "worker/cuda/attention/prefill_softmax.cuh"
+#include "worker/cuda/device/named_barrier.cuh"
 
 namespace headgate {
 

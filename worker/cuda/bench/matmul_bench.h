@@ -28,7 +28,7 @@ struct AlgorithmTime {
   double us = 0.0;  // 0: it failed
   double tflops = 0.0;
   int64_t workspace_bytes = 0;
-  bool taken = false;  // by the product path
+  bool taken = false;  // by LtMatMul::Run
 };
 
 // Of device memory. Many weight matrices take turns: several times the L2 cache.

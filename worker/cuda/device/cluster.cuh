@@ -2,6 +2,8 @@
 // Device code for compute capability 9.0.
 #pragma once
 
+#include <cuda_runtime.h>
+
 #include <cstdint>
 
 namespace headgate {

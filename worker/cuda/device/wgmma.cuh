@@ -1,6 +1,6 @@
-// Hopper's warpgroup matrix instructions and what they need: descriptors of shared memory, barriers
-// of some warps and tensor copies (PTX ISA 8.x, sections "wgmma", "bar", "cp.async.bulk.tensor").
-// Shared memory is named by its 32-bit address. Device code for sm_90a only.
+// Hopper's warpgroup matrix instructions and what they need: descriptors of shared memory
+// and tensor copies (PTX ISA 8.x, sections "wgmma", "cp.async.bulk.tensor"). Shared memory is named
+// by its 32-bit address. Device code for sm_90a only.
 #pragma once
 
 #include <cuda.h>
@@ -112,27 +112,6 @@ __device__ inline void WgmmaShared(float (&d)[32], uint64_t a, uint64_t b, int a
 __device__ inline void FenceAsyncProxy() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
-// Of `threads` threads that name the same barrier, 1 to 15.
-__device__ inline void NamedBarrier(int id, int threads) {
-  asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
-}
-// The same; whether one of them says so.
-__device__ inline bool NamedBarrierOr(int id, int threads, bool value) {
-  int any;
-  asm volatile(
-      "{\n.reg .pred mine, found;\nsetp.ne.b32 mine, %1, 0;\n"
-      "bar.red.or.pred found, %2, %3, mine;\nselp.b32 %0, 1, 0, found;\n}\n"
-      : "=r"(any)
-      : "r"(static_cast<int>(value)), "r"(id), "r"(threads)
-      : "memory");
-  return any != 0;
-}
-
-// As NamedBarrier, without waiting.
-__device__ inline void NamedArrive(int id, int threads) {
-  asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
-}
-
 struct BoxCorner {
   int32_t at[4];
 };

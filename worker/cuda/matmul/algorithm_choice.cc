@@ -11,6 +11,7 @@
 namespace headgate {
 namespace {
 
+constexpr int64_t kRowsMin = 16;
 constexpr int64_t kHalvesMax = 1024;  // a tile more or less matters below it
 constexpr int kOffers = 6;
 constexpr int kRuns = 3;
@@ -77,19 +78,21 @@ void Choose(LtMatMul& lt, const MatMulCall& call, const Stopwatch& watch) {
 
 }  // namespace
 
-absl::Status ChooseAlgorithms(LtMatMul& lt, MatMulCall call, int64_t rows_min,
+absl::Status ChooseAlgorithms(LtMatMul& lt, MatMulCall call, int64_t rows_spared,
                               cudaStream_t stream) {
   const int64_t rows_max = call.m;
-  if (rows_max == 0 || call.n == 0 || lt.HasPreferred(call)) return absl::OkStatus();
+  if (rows_max <= rows_spared || call.n == 0 || lt.HasPreferred(call)) return absl::OkStatus();
   ASSIGN_OR_RETURN(const std::unique_ptr<Stopwatch> watch, Stopwatch::Create(stream));
-  for (int64_t power = rows_min; power < rows_max; power *= 2) {
-    for (const int64_t rows : {power, power + power / 2}) {
-      call.m = rows;
-      if (rows == power || (rows <= kHalvesMax && rows < rows_max)) Choose(lt, call, *watch);
-    }
+  const auto choose = [&](int64_t rows) {
+    call.m = rows;
+    if (rows > rows_spared) Choose(lt, call, *watch);
+  };
+  for (int64_t power = kRowsMin; power < rows_max; power *= 2) {
+    choose(power);
+    const int64_t between = power + power / 2;
+    if (between <= kHalvesMax && between < rows_max) choose(between);
   }
-  call.m = rows_max;
-  Choose(lt, call, *watch);
+  choose(rows_max);
   return absl::OkStatus();
 }
 

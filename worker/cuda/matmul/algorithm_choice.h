@@ -10,10 +10,11 @@
 
 namespace headgate {
 
-// Times products like `call` of rows_min, a power of two, then one and a half, two, three, ...
-// times that, and of call.m rows, unless lt has algorithms for them, and makes it prefer the
-// fastest. For start-up: the host waits, and `out` is spoilt. Two starts may choose differently
-// where algorithms are as fast as each other. RESOURCE_EXHAUSTED when there is no memory.
-absl::Status ChooseAlgorithms(LtMatMul& lt, MatMulCall call, int64_t rows_min, cudaStream_t stream);
+// Times products like `call` of 16, 24, 32, 48, ... and call.m rows, those of more than
+// rows_spared, unless lt has algorithms for them, and makes it prefer the fastest. For start-up:
+// the host waits, and `out` is spoilt. Two starts may choose differently where algorithms are as
+// fast as each other. RESOURCE_EXHAUSTED when there is no memory.
+absl::Status ChooseAlgorithms(LtMatMul& lt, MatMulCall call, int64_t rows_spared,
+                              cudaStream_t stream);
 
 }  // namespace headgate

@@ -15,10 +15,9 @@ absl::StatusOr<std::unique_ptr<MatrixProducts>> MatrixProducts::Create() {
 }
 
 absl::Status MatrixProducts::Prepare(const MatMulCall& call, cudaStream_t stream) {
-  MatMulCall medium = call;
-  medium.m = MediumMatMul::kRowsMax;
-  const int64_t rows_min = medium_.Takes(medium) ? medium.m : SmallMatMul::kRowsMax;
-  return ChooseAlgorithms(*large_, call, rows_min, stream);
+  MatMulCall fewer = call;
+  fewer.m = MediumMatMul::kRowsMax;
+  return ChooseAlgorithms(*large_, call, medium_.Takes(fewer) ? fewer.m : 0, stream);
 }
 
 void MatrixProducts::Run(const MatMulCall& call, cudaStream_t stream) {

@@ -1,5 +1,5 @@
 // Decides who computes a matrix product and what belongs to it: a kernel for few rows in one go, or
-// cuBLASLt with the row operations before and after it. One thread.
+// cuBLASLt with the gate after it. One thread.
 #pragma once
 
 #include <cuda_runtime.h>

@@ -11,6 +11,7 @@
 #include "worker/cuda/device/async_copy.cuh"
 #include "worker/cuda/device/cluster.cuh"
 #include "worker/cuda/device/launch.cuh"
+#include "worker/cuda/device/named_barrier.cuh"
 #include "worker/cuda/device/tensor_map.h"
 #include "worker/cuda/device/wgmma.cuh"
 #include "worker/cuda/matmul/medium_matmul.h"
@@ -90,7 +91,6 @@ struct Part {
 };
 
 // One thread.
-template <int kX>
 __device__ void Copy(const Work& work, const Part& part, Ring ring) {
   const uint64_t once = ReadOncePolicy(), often = ReadOftenPolicy();
   const uint32_t w_bytes = work.tile_rows * kSwizzleRowBytes;
@@ -181,8 +181,6 @@ __device__ Values<kOutputs> SumOverBlocks(const Work& work, uint32_t sums, int x
   return sum;
 }
 
-__device__ float AsBf16(float value) { return __bfloat162float(__float2bfloat16(value)); }
-
 // Rows of x in turn.
 __device__ void Finish(const Work& work, const Part& part, uint32_t sums) {
   const int pieces = (work.gated ? work.Half() : work.tile_rows) / kOutputs;
@@ -197,7 +195,7 @@ __device__ void Finish(const Work& work, const Part& part, uint32_t sums) {
       const auto ups = SumOverBlocks(work, sums, x_row, row + work.Half(), output + work.n / 2);
 #pragma unroll
       for (int j = 0; j < kOutputs; ++j) {
-        values.at[j] = SiluMul(AsBf16(values.at[j]), AsBf16(ups.at[j]));
+        values.at[j] = SiluMulOfSums(values.at[j], ups.at[j]);
       }
     }
     if (work.to_f32) {
@@ -235,7 +233,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   }
   __syncthreads();
   if (threadIdx.x >= kMultipliers) {
-    if (threadIdx.x == kMultipliers) Copy<kX>(work, part, ring);
+    if (threadIdx.x == kMultipliers) Copy(work, part, ring);
     __syncwarp();
   } else {
     const int group = static_cast<int>(threadIdx.x) / kGroup;
@@ -316,7 +314,8 @@ MediumMatMul::MediumMatMul() {
 
 std::optional<MediumMatMul::Cut> MediumMatMul::CutOf(const MatMulCall& call) const {
   constexpr int64_t kLargest = int64_t{1} << 30;
-  if (call.m > kRowsMax || call.n > kLargest || call.k > kLargest || call.k % 8 != 0 ||
+  if (call.m < 1 || call.m > kRowsMax || call.n < 1 || call.n > kLargest || call.k < 1 ||
+      call.k > kLargest || call.k % 8 != 0 ||
       call.n % (call.gated ? 2 * kOutputs : kOutputs) != 0) {
     return std::nullopt;
   }

@@ -19,11 +19,12 @@ class MediumMatMul {
   // Asks the current device what it has room for.
   MediumMatMul();
 
-  // False, and nothing is done: m > kRowsMax, n or k is no multiple of 8 (of a gated product n of
-  // 16), or the device is another. Asynchronous; a launch error is what cudaGetLastError says. A
-  // row of `out` has the same bits whatever the other rows are and however many, in every run.
+  // False, and nothing is done: not Takes, or the driver refuses its tensor maps. Asynchronous; a
+  // launch error is what cudaGetLastError says. A row of `out` has the same bits whatever the other
+  // rows are and however many, in every run on the same device.
   bool Run(const MatMulCall& call, cudaStream_t stream) const;
-  // Whether it would.
+  // m is at most kRowsMax, n and k are multiples of 8 (of a gated product n of 16) and at most
+  // 2^30, none of them 0, and the device can do it.
   bool Takes(const MatMulCall& call) const { return CutOf(call).has_value(); }
 
  private:
@@ -36,7 +37,7 @@ class MediumMatMul {
     int tiles = 0;      // clusters
   };
 
-  // nullopt: not a product for this kernel. Depends on n and k only, else.
+  // nullopt: not Takes. Depends on n and k only, else.
   std::optional<Cut> CutOf(const MatMulCall& call) const;
   bool Run(const MatMulCall& call, const Cut& cut, cudaStream_t stream) const;
 

@@ -18,6 +18,7 @@
 #include "worker/cuda/device/async_copy.cuh"
 #include "worker/cuda/device/launch.cuh"
 #include "worker/cuda/device/mma.cuh"
+#include "worker/cuda/device/named_barrier.cuh"
 #include "worker/cuda/matmul/small_matmul.h"
 #include "worker/cuda/rows/gating.cuh"
 
@@ -108,11 +109,7 @@ __device__ uint4 LoadShared(uint32_t address) {
 }
 
 // Of the multiplying warps.
-__device__ void SyncMultipliers() {
-  asm volatile("bar.sync 1, %0;" ::"n"(kMultipliers * kWarp) : "memory");
-}
-
-__device__ float AsBf16(float value) { return __bfloat162float(__float2bfloat16(value)); }
+__device__ void SyncMultipliers() { NamedBarrier(1, kMultipliers * kWarp); }
 
 // Where a warp stands in the ring of stages.
 struct RingPlace {
@@ -259,7 +256,7 @@ __device__ void Finish(const Work& work, int tile, int x_row, int row, float sum
     if (!exists || i >= kGateRows) return;
     static_cast<bf16*>(
         work.out)[static_cast<int64_t>(x_row) * (work.n / 2) + tile * kGateRows + i] =
-        __float2bfloat16(SiluMul(AsBf16(sum), AsBf16(up)));
+        __float2bfloat16(SiluMulOfSums(sum, up));
     return;
   }
   if (!exists) return;
