@@ -47,8 +47,9 @@ class InferenceServer final {
   bool ready() const { return calls_->link->State().ready; }
   ServerStats Stats() const;
 
-  // Health says NOT_SERVING, new calls are refused, live streams may finish within `grace`; then
-  // they are cancelled, and all other calls 0.5 s later. Idempotent, not thread safe.
+  // Health says NOT_SERVING, new calls are refused, live streams may finish within `grace`. What is
+  // left then, or once they have finished, is cancelled within another 0.7 s. Idempotent, not
+  // thread safe.
   void Drain(absl::Duration grace);
 
  private:

@@ -27,11 +27,11 @@ struct Ended {
 };
 
 // `args` as a shell reads them. `timeout` gives 124 to what would go on.
-inline Ended RunHeadgate(const std::string& args) {
+inline Ended RunHeadgate(const std::string& args, int seconds_max = 20) {
   const TestFolder folder;
-  const int status = std::system(absl::StrCat("timeout 60 ", HEADGATE_BINARY, " ", args, " >",
-                                              folder.At("out"), " 2>", folder.At("log"))
-                                     .c_str());
+  const std::string command = absl::StrCat("timeout ", seconds_max, " ", HEADGATE_BINARY, " ", args,
+                                           " >", folder.At("out"), " 2>", folder.At("log"));
+  const int status = std::system(command.c_str());
   return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, ReadFile(folder.At("out")),
           ReadFile(folder.At("log"))};
 }

@@ -34,7 +34,7 @@ TEST(LoggingTest, JsonOfASubcommandIsAloneOnStdout) {
   const TestFolder folder;
   const std::string args =
       absl::StrCat("bench startup --device cpu --json --model ", ModelThatIsLogged(folder));
-  const Ended ended = RunHeadgate(args);
+  const Ended ended = RunHeadgate(args, 60);
   ASSERT_EQ(ended.code, 0) << ended.log;
   EXPECT_THAT(ended.log, HasSubstr(" W [headgate] worker: 5 of "));
   const auto found = nlohmann::json::parse(ended.out, nullptr, /*allow_exceptions=*/false);

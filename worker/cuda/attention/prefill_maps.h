@@ -1,5 +1,5 @@
-// Tensor maps: what the copy engine needs to know of the matrices that prefill attention reads
-// (CUDA driver API, "Tensor Map Object Management"). Made for every launch, about a microsecond.
+// The tensor maps (device/tensor_map.h) of what prefill attention reads. Made for every launch,
+// about a microsecond.
 #pragma once
 
 #include <cuda.h>

@@ -1,6 +1,5 @@
-// One matrix product: out = x w^T (+ bias), and what may be done in the same kernel after it.
-// All row-major without gaps, in device memory, at
-// multiples of 16 bytes.
+// One matrix product: out = x w^T (+ bias), and what may be done in the same kernel after it. All
+// row-major without gaps, in device memory, at multiples of 16 bytes.
 #pragma once
 
 #include <cuda_bf16.h>

@@ -7,9 +7,9 @@
 // lanes of odd rows read the two halves of 64 columns in the other order, so that rows share no
 // banks.
 //
-// x stays in shared memory. (Blocks of a cluster that read
-// a part of it each and hand it to all are no faster, and blocks that split the columns must wait
-// for each other at every tile: a third slower.)
+// x stays in shared memory. (Blocks of a cluster that read a part of it each and hand it to all are
+// no faster, and blocks that split the columns must wait for each other at every tile: a third
+// slower.)
 //
 // Sums have one order: a warp's own columns ascending, then the 8 warps.
 #include <algorithm>
@@ -328,12 +328,10 @@ Kernel KernelFor(int64_t m) { return m <= 8 ? SmallMatMulKernel<1> : SmallMatMul
 }  // namespace
 
 SmallMatMul::SmallMatMul() {
-  int device = 0, major = 0, shared_bytes = 0;
-  if (cudaGetDevice(&device) != cudaSuccess) return;
-  cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
+  int device = 0, shared_bytes = 0;
+  if (ComputeCapabilityMajor() != 9 || cudaGetDevice(&device) != cudaSuccess) return;
   cudaDeviceGetAttribute(&sms_, cudaDevAttrMultiProcessorCount, device);
   cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
-  if (major != 9) return;
   shared_bytes_max_ = shared_bytes - kStaticBytes;
   for (const int64_t m : {8, 16}) {
     if (cudaFuncSetAttribute(KernelFor(m), cudaFuncAttributeMaxDynamicSharedMemorySize,

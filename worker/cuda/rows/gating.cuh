@@ -13,8 +13,8 @@ __device__ __forceinline__ float SiluMul(float gate, float up) {
 
 // The same of a product's sums, which a kernel of its own would have rounded before.
 __device__ __forceinline__ float SiluMulOfSums(float gate, float up) {
-  const auto rounded = [](float sum) { return __bfloat162float(__float2bfloat16(sum)); };
-  return SiluMul(rounded(gate), rounded(up));
+  return SiluMul(__bfloat162float(__float2bfloat16(gate)),
+                 __bfloat162float(__float2bfloat16(up)));
 }
 
 }  // namespace headgate
