@@ -13,8 +13,7 @@ __device__ __forceinline__ float SiluMul(float gate, float up) {
 
 // The same of a product's sums, which a kernel of its own would have rounded before.
 __device__ __forceinline__ float SiluMulOfSums(float gate, float up) {
-  return SiluMul(__bfloat162float(__float2bfloat16(gate)),
-                 __bfloat162float(__float2bfloat16(up)));
+  return SiluMul(__bfloat162float(__float2bfloat16(gate)), __bfloat162float(__float2bfloat16(up)));
 }
 
 }  // namespace headgate
