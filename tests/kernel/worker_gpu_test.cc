@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "absl/time/clock.h"
-#include "tests/unit/worker/group_rig.h"
+#include "tests/kernel/model_rig.h"
 
 namespace headgate {
 namespace {
@@ -13,10 +13,7 @@ constexpr int64_t kTokens = 12;
 class GpuWorkerTest : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
-    WorkerOptions options = SmallOptions(TestModel(GetParam()));
-    options.device = "cuda:0";
-    options.page_dtype = DType::kBF16;
-    auto rig = GroupRig::Create(options);
+    auto rig = GroupRig::Create(GpuOptions(TestModel(GetParam()), 0));
     ASSERT_TRUE(rig.ok()) << rig.status();
     rig_ = *std::move(rig);
   }

@@ -64,10 +64,7 @@ TEST_P(Family, GeneratesWhatTheReferenceGenerates) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, Family,
-                         testing::Combine(testing::Values("llama2_bias", "llama3", "mistral",
-                                                          "qwen2", "qwen3", "qwen3_64",
-                                                          "qwen3_128"),
-                                          testing::Values(1, 2)),
+                         testing::Combine(testing::ValuesIn(FamilyModels()), testing::Values(1, 2)),
                          [](const auto& param) {
                            return std::get<0>(param.param) + "_" +
                                   std::to_string(std::get<1>(param.param)) + "ranks";

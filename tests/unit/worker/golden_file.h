@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cmath>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -18,79 +19,99 @@ inline nlohmann::json ReadGolden(const std::string& name) {
   return nlohmann::json::parse(ReadFile(GoldenFile(name + ".json")));
 }
 
+// The small random models, one or more of each family, that have reference figures.
+inline std::vector<std::string> FamilyModels() {
+  return {"llama2_bias", "llama3", "mistral", "qwen2", "qwen3", "qwen3_64", "qwen3_128"};
+}
+
 // Log-probability of tokens[i + 1] after tokens[0..i], and the model's first choice there.
 struct ScoredText {
   std::vector<float> logprob;
   std::vector<TokenId> top1;
-};
 
-// Scores a text through chunks of `chunk_tokens`, as one sequence that is released afterwards.
-inline ScoredText ScoreText(GroupRig& rig, SequenceId id, const std::vector<TokenId>& tokens,
-                            int64_t chunk_tokens) {
-  ScoredText scored;
-  StepPlan plan;
-  plan.starts.push_back({id, {}, 0, static_cast<int64_t>(tokens.size())});
+  bool operator==(const ScoredText&) const = default;
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ScoredText, logprob, top1)  // JSON as in golden files
+
+// Steps that score a text through chunks of `chunk_tokens`, as one sequence, and release it.
+inline std::vector<StepPlan> PlansInChunks(SequenceId id, const std::vector<TokenId>& tokens,
+                                           int64_t chunk_tokens) {
+  std::vector<StepPlan> plans;
   const int64_t total = static_cast<int64_t>(tokens.size());
   for (int64_t position = 0; position < total; position += chunk_tokens) {
-    Chunk chunk;
-    chunk.sequence = id;
-    chunk.position = position;
+    StepPlan& plan = plans.emplace_back();
+    if (position == 0) plan.starts.push_back({id, {}, 0, total});
     const int64_t end = std::min(total, position + chunk_tokens);
-    chunk.tokens.assign(tokens.begin() + position, tokens.begin() + end);
+    Chunk chunk{id, position, {tokens.begin() + position, tokens.begin() + end}, false, {}};
     for (int64_t i = position; i < end; ++i) {
       chunk.score_targets.push_back(i + 1 < total ? tokens[static_cast<size_t>(i + 1)] : kNoTarget);
     }
     plan.chunks = {chunk};
-    const auto results = rig.Step(plan);
-    if (!results.ok()) {
-      ADD_FAILURE() << results.status();
-      return scored;
-    }
-    plan = StepPlan();
-    const SequenceResult& result = results->front().sequences.front();
-    EXPECT_FALSE(result.failed);
-    scored.logprob.insert(scored.logprob.end(), result.score_logprobs.begin(),
-                          result.score_logprobs.end());
-    scored.top1.insert(scored.top1.end(), result.score_top.begin(), result.score_top.end());
   }
-  scored.logprob.pop_back();  // nothing follows the last token
-  scored.top1.pop_back();
-  EXPECT_TRUE(rig.Release(id).ok());
-  return scored;
+  plans.emplace_back().releases = {id};
+  return plans;
 }
 
-// Scores a text twice at a time, as two sequences that go on by their own lengths in each step (0:
-// not at all), as prompts and answers of several clients do.
-inline std::array<ScoredText, 2> ScoreTogether(GroupRig& rig, const std::vector<TokenId>& tokens,
-                                               const std::vector<std::array<int64_t, 2>>& steps) {
-  constexpr SequenceId kFirst = 1001;
-  std::array<ScoredText, 2> scored;
+// Sequences of PlansTogether.
+inline constexpr std::array<SequenceId, 2> kTogether = {1001, 1002};
+
+// Steps that score a text twice at a time, as two sequences that go on by their own lengths in each
+// step (0: not at all), as prompts and answers of several clients do, and release them.
+inline std::vector<StepPlan> PlansTogether(const std::vector<TokenId>& tokens,
+                                           const std::vector<std::array<int64_t, 2>>& steps) {
+  std::vector<StepPlan> plans;
   std::array<int64_t, 2> at = {};
   for (const std::array<int64_t, 2>& lengths : steps) {
-    StepPlan plan;
+    StepPlan& plan = plans.emplace_back();
     for (size_t s = 0; s < 2; ++s) {
       if (lengths[s] == 0) continue;
-      const SequenceId id = kFirst + s;
+      const SequenceId id = kTogether[s];
       if (at[s] == 0) plan.starts.push_back({id, {}, 0, static_cast<int64_t>(tokens.size())});
       const auto from = tokens.begin() + at[s];
       plan.chunks.push_back(
           {id, at[s], {from, from + lengths[s]}, false, {from + 1, from + lengths[s] + 1}});
       at[s] += lengths[s];
     }
+  }
+  plans.emplace_back().releases = {kTogether.begin(), kTogether.end()};
+  return plans;
+}
+
+// What such steps score, by sequence.
+inline std::map<SequenceId, ScoredText> RunPlans(GroupRig& rig,
+                                                 const std::vector<StepPlan>& plans) {
+  std::map<SequenceId, ScoredText> scored;
+  for (const StepPlan& plan : plans) {
     const auto results = rig.Step(plan);
     if (!results.ok()) {
       ADD_FAILURE() << results.status();
-      return scored;
+      break;
     }
-    for (const SequenceResult& result : results->front().sequences) {
-      ScoredText& text = scored[result.sequence - kFirst];
-      text.logprob.insert(text.logprob.end(), result.score_logprobs.begin(),
-                          result.score_logprobs.end());
-      text.top1.insert(text.top1.end(), result.score_top.begin(), result.score_top.end());
+    for (size_t c = 0; c < plan.chunks.size(); ++c) {
+      const std::vector<TokenId>& targets = plan.chunks[c].score_targets;
+      const SequenceResult& result = results->front().sequences[c];
+      EXPECT_FALSE(result.failed);
+      ScoredText& text = scored[result.sequence];
+      for (size_t i = 0; i < targets.size(); ++i) {
+        if (targets[i] == kNoTarget) continue;  // nothing follows the last token
+        text.logprob.push_back(result.score_logprobs[i]);
+        text.top1.push_back(result.score_top[i]);
+      }
     }
   }
-  for (const SequenceId id : {kFirst, kFirst + 1}) EXPECT_TRUE(rig.Release(id).ok());
   return scored;
+}
+
+// PlansInChunks and PlansTogether, run at once.
+inline ScoredText ScoreText(GroupRig& rig, SequenceId id, const std::vector<TokenId>& tokens,
+                            int64_t chunk_tokens) {
+  return RunPlans(rig, PlansInChunks(id, tokens, chunk_tokens))[id];
+}
+
+inline std::array<ScoredText, 2> ScoreTogether(GroupRig& rig, const std::vector<TokenId>& tokens,
+                                               const std::vector<std::array<int64_t, 2>>& steps) {
+  auto scored = RunPlans(rig, PlansTogether(tokens, steps));
+  return {scored[kTogether[0]], scored[kTogether[1]]};
 }
 
 // Of 47 tokens each: prompts, answers while nothing else runs (a GPU replays these steps), answers

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "tests/unit/wait_for.h"
+#include "tests/unit/worker/sampler_around.h"
 #include "tests/unit/worker/shell/service_rig.h"
 
 namespace headgate {
@@ -22,27 +23,20 @@ struct Device {
 };
 
 // Tells of every step at the twentieth time that it is asked.
-class LateSampler final : public TokenSampler {
+class LateSampler final : public SamplerAround {
  public:
   LateSampler(std::unique_ptr<TokenSampler> sampler, std::shared_ptr<Device> device)
-      : sampler_(std::move(sampler)), device_(std::move(device)) {}
+      : SamplerAround(std::move(sampler)), device_(std::move(device)) {}
 
-  std::vector<QueueStats> Queues() const override { return sampler_->Queues(); }
-  void Add(const SequenceStart& start) override { sampler_->Add(start); }
-  void Remove(SequenceId sequence) override { sampler_->Remove(sequence); }
   void Clear() override {
-    sampler_->Clear();
+    SamplerAround::Clear();
     asked_.clear();
-  }
-  void BeginStep(Batch& batch) override { sampler_->BeginStep(batch); }
-  absl::Status Choose(Tensor logits, std::span<const LogitUse> uses) override {
-    return sampler_->Choose(logits, uses);
   }
   absl::Status EndStep() override {
     asked_.push_back(0);
     device_->in_flight_max =
         std::max(device_->in_flight_max.load(), static_cast<int>(asked_.size()));
-    return sampler_->EndStep();
+    return SamplerAround::EndStep();
   }
   absl::StatusOr<bool> Ready() override {
     if (device_->lost) return absl::UnavailableError("a peer is gone");
@@ -50,11 +44,10 @@ class LateSampler final : public TokenSampler {
   }
   absl::StatusOr<std::vector<LogitOutcome>> Await() override {
     asked_.pop_front();
-    return sampler_->Await();
+    return SamplerAround::Await();
   }
 
  private:
-  const std::unique_ptr<TokenSampler> sampler_;
   const std::shared_ptr<Device> device_;
   std::deque<int> asked_;  // how often, of every step in flight
 };
