@@ -18,6 +18,7 @@ namespace {
 struct MatMulOptions {
   std::vector<int64_t> rows;  // empty: those that the measurement is about
   int algorithms = 0;         // 0: the product path alone
+  int64_t ranks = 1;          // that share the matrices
   bool json = false;
 };
 
@@ -27,15 +28,21 @@ struct Matrix {
   int64_t k;
 };
 
-constexpr Matrix kMatrices[] = {
-    {"qkv", 6144, 4096}, {"o", 4096, 4096}, {"gate_up", 28672, 4096}, {"down", 4096, 14336}};
-constexpr Matrix kHead = {"head", 128256, 4096};  // of a prompt's last row only
+// A rank's part: of outputs, or of the columns that the products before it left there.
+std::vector<Matrix> LayerMatrices(int64_t ranks) {
+  return {{"qkv", 6144 / ranks, 4096},
+          {"o", 4096, 4096 / ranks},
+          {"gate_up", 28672 / ranks, 4096},
+          {"down", 4096, 14336 / ranks}};
+}
+// Of a prompt's last row only.
+Matrix HeadMatrix(int64_t ranks) { return {"head", 128256 / ranks, 4096}; }
 
 absl::Status RunFewRows(const MatMulOptions& options) {
   const std::vector<int64_t> rows =
       options.rows.empty() ? std::vector<int64_t>{1, 2, 4, 8, 16, 32, 64} : options.rows;
-  std::vector<Matrix> matrices(std::begin(kMatrices), std::end(kMatrices));
-  matrices.push_back(kHead);
+  std::vector<Matrix> matrices = LayerMatrices(options.ranks);
+  matrices.push_back(HeadMatrix(options.ranks));
   Report report(options.json);
   ASSIGN_OR_RETURN(const std::unique_ptr<MatMulBench> bench, MatMulBench::Create({}));
   for (const Matrix& matrix : matrices) {
@@ -93,11 +100,12 @@ absl::Status RunAlgorithms(const MatMulOptions& options) {
   constexpr MatMulSize kSquare = {8192, 8192, 8192};
   const std::vector<int64_t> rows =
       options.rows.empty() ? std::vector<int64_t>{256, 512, 2048, 8192} : options.rows;
+  const std::vector<Matrix> matrices = LayerMatrices(options.ranks);
   MatMulMemory memory;
   memory.x_bytes = kSquare.m * kSquare.k * 2;
   memory.out_bytes = kSquare.m * kSquare.n * 2;
   for (const int64_t m : rows) {
-    for (const Matrix& matrix : kMatrices) {
+    for (const Matrix& matrix : matrices) {
       memory.x_bytes = std::max(memory.x_bytes, m * matrix.k * 2);
       memory.out_bytes = std::max(memory.out_bytes, m * matrix.n * 2);
     }
@@ -108,7 +116,7 @@ absl::Status RunAlgorithms(const MatMulOptions& options) {
   report.Add(absl::StrFormat("peak: %.1f TFLOP/s, the best of 8192 x 8192 x 8192", peak),
              {{"matrix", "peak"}, {"tflops", peak}});
   for (const int64_t m : rows) {
-    for (const Matrix& matrix : kMatrices) {
+    for (const Matrix& matrix : matrices) {
       RETURN_IF_ERROR(ReportAlgorithms(*bench, matrix, {matrix.n, matrix.k, m}, options.algorithms,
                                        peak, report));
     }
@@ -133,6 +141,9 @@ void AddGpuMatMulBench(CLI::App& bench, Run& run) {
                    "time so many algorithms that cuBLASLt offers for each product; 0: the "
                    "product path, against reading the weights")
       ->check(CLI::Range(0, 64))
+      ->capture_default_str();
+  matmul->add_option("--ranks", options->ranks, "the part of one of so many tensor-parallel ranks")
+      ->check(CLI::IsMember({1, 2, 4, 8}))
       ->capture_default_str();
   matmul->add_flag("--json", options->json, "one JSON array");
   matmul->callback([options, &run] {

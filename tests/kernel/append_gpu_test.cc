@@ -97,23 +97,25 @@ class AppendRig {
     return bits;
   }
 
+  // Reads these entries of the tables alone: most others hold nothing yet.
+  int64_t PageAt(int32_t place, int64_t head, int64_t slot) const {
+    const PageTables& t = store_->tables();
+    const int64_t row = place * int64_t{t.rows} + layout_.row_index(kLayer, head);
+    const auto chunk = FromDevice(t.chunks + row * t.chunks_max + slot / kChunkSlots, 1)[0];
+    return FromDevice(t.ids + int64_t{chunk} * kChunkSlots + slot % kChunkSlots, 1)[0];
+  }
+
   // Writes to the host's pages what the step must write to the device's.
   void Expect(const StepSequence& sequence, const std::vector<uint16_t>& qkv) {
-    const PageTables& t = store_->tables();
-    const auto chunks = FromDevice(t.chunks, int64_t{t.places} * t.rows * t.chunks_max);
-    const auto ids = FromDevice(t.ids, int64_t{t.chunks_total} * kChunkSlots);
     const int64_t next = int64_t{sequence.position} + sequence.length, dim = shape_.head_dim;
     for (int64_t head = 0; head < kv_heads(); ++head) {
       const RowSpec& spec = layout_.row(kLayer, head);
-      const int64_t row = sequence.place * int64_t{t.rows} + layout_.row_index(kLayer, head);
+      int64_t slot = -1, page = 0;
       for (int64_t i = 0; i < sequence.length; ++i) {
         const int64_t position = sequence.position + i;
         if (!InSinksOrWindow(spec, position, next, shape_.page_tokens)) continue;
-        const int64_t slot = TableSlot(spec, sequence.position, position, shape_.page_tokens);
-        const auto chunk = static_cast<int64_t>(
-            chunks[static_cast<size_t>(row * t.chunks_max + slot / kChunkSlots)]);
-        const auto page = static_cast<int64_t>(
-            ids[static_cast<size_t>(chunk * kChunkSlots + slot % kChunkSlots)]);
+        const int64_t now = TableSlot(spec, sequence.position, position, shape_.page_tokens);
+        if (std::exchange(slot, now) != now) page = PageAt(sequence.place, head, slot);
         const int64_t from =
             (sequence.offset + i) * cols() + (shape_.group * kv_heads() + head) * dim;
         const int64_t to = page * layout_.page_bytes() / 2 + position % shape_.page_tokens * dim;

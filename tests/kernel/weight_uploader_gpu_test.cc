@@ -56,6 +56,7 @@ TEST(GpuWeightUploaderTest, EveryFormatAndShape) {
     const CudaBuffer device = CudaBuffer::Create(MemoryPlace::kDevice, rows * cols * 2).value();
     for (const DType dtype : {DType::kBF16, DType::kF16, DType::kF32}) {
       CudaCheck(cudaMemset(device.data(), 0xff, static_cast<size_t>(rows * cols * 2)), "poison");
+      CudaCheck(cudaDeviceSynchronize(), "poison");  // the uploader's streams wait for no other
       const std::vector<std::byte> stored = Stored(values, dtype);
       const absl::Status uploaded = uploader->Upload(
           HostRows({stored.data(), dtype, rows, cols, cols}), device.as<__nv_bfloat16>());

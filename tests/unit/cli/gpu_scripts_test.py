@@ -122,6 +122,27 @@ out.write_text('{"name": "decode_1x1k", "tok_s": 100.0}\\n')
         self.assertIn("cannot be unpacked", ended.stderr)
         self.assertEqual(list((self.folder / "tmp/headgate_gpu").iterdir()), [])
 
+    def sanitize(self, said):
+        self.pack()
+        (self.folder / "packed/headgate").rename(self.folder / "packed/any_test")
+        self.pack()
+        tool = self.folder / "tmp/compute-sanitizer"
+        tool.write_text("#!/bin/sh\n" + said)
+        tool.chmod(0o755)
+        return self.run_bash('PATH="$TMPDIR:$PATH" tools/gpu/sanitize.sh memcheck racecheck')
+
+    def test_what_the_sanitizers_find_is_named(self):
+        passed = "echo '[  PASSED  ] 3 tests.'; "
+        clean = self.sanitize(passed)
+        self.assertEqual(clean.returncode, 0, clean.stdout + clean.stderr)
+        self.assertRegex(clean.stdout, "racecheck +any_test +exit 0, 0 s, 3 tests\n")
+        self.assertIn("nothing found", clean.stdout)
+        for wrong in (passed + "exit 9", "true", passed + "echo '=== ERROR SUMMARY: 2 errors'",
+                      '[ "$2" = memcheck ] || exit 1; ' + passed):
+            found = self.sanitize(wrong)
+            self.assertEqual(found.returncode, 1, wrong)
+            self.assertIn("findings or failures", found.stdout)
+
     def test_what_was_not_packed_is_named(self):
         self.pack()
         for script in ("run_tests.sh some_test", "sanitize.sh"):

@@ -61,8 +61,15 @@ __device__ inline void TakeTurn(int warpgroup) { NamedBarrier(2 + warpgroup, kCo
 __device__ inline void GiveTurn(int warpgroup) { NamedArrive(2 + warpgroup, kConsumers); }
 
 // Consumers and loaders meet after a first run: does a consumer ask for a second, careful one?
+// Once; AskedAgain() is 0 before.
+__device__ inline uint32_t& AskedAgain() {
+  __shared__ uint32_t asked;
+  return asked;
+}
 __device__ inline bool AnyAsksAgain(bool asks) {
-  return NamedBarrierOr(4, kConsumers + 2 * 32, asks);
+  if (__any_sync(~0u, asks) && threadIdx.x % 32 == 0) atomicOr(&AskedAgain(), 1);
+  NamedBarrier(4, kConsumers + 2 * 32);
+  return AskedAgain() != 0;
 }
 
 // A warpgroup's 64 rows of the tile. All 128 threads call every member together.

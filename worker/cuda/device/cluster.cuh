@@ -19,6 +19,15 @@ __device__ __forceinline__ void SyncCluster() {
           : "memory");
 }
 
+// The same, but nothing becomes visible: for what has been read. (Making writes visible waits for
+// all of the thread's stores to global memory too.)
+__device__ __forceinline__ void AwaitCluster() {
+  asm volatile(
+      "barrier.cluster.arrive.relaxed.aligned;\n"
+      "barrier.cluster.wait.aligned;" ::
+          : "memory");
+}
+
 // From the shared memory of block `rank` of the cluster: what lies there where `at` is in this
 // block's.
 __device__ __forceinline__ float4 LoadOfBlock(uint32_t at, uint32_t rank) {

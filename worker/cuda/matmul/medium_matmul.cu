@@ -243,9 +243,10 @@ __global__ void __launch_bounds__(kThreads, 1)
     Keep<kX, kTiles>(work, reinterpret_cast<float*>(room), group, d);
     AwaitEarlierKernels();
   }
-  SyncCluster();
+  const bool alone = work.cluster == 1;
+  alone ? __syncthreads() : SyncCluster();
   if (threadIdx.x < kMultipliers) Finish(work, part, ring.at);
-  SyncCluster();  // no block leaves while its sums are read
+  if (!alone) AwaitCluster();  // no block leaves while its sums are read
 #endif
 }
 
