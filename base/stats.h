@@ -56,7 +56,7 @@ struct SchedulerStats {
   uint64_t stale_messages = 0;    // older epoch or unknown sequence: ignored
   Histogram step_seconds_decode;  // steps with decode chunks only
   Histogram step_seconds_mixed;   // steps with any prefill chunk
-  StepTimes last_times;           // of rank 0, of a step that computed something
+  StepTimes step_times;           // of the groups' ranks 0, of all steps that computed something
   std::vector<RankStats> ranks;
   // Filled by the gRPC shell.
   uint64_t servers_attached = 0;

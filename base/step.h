@@ -100,6 +100,11 @@ struct DeviceTimes {
   absl::Duration idle;  // from the end of the step before to the first work, which is what the host
                         // cost; 0 when no step was in flight: a pause says nothing about the host
 
+  DeviceTimes& operator+=(const DeviceTimes& more) {
+    busy += more.busy;
+    idle += more.idle;
+    return *this;
+  }
   bool operator==(const DeviceTimes&) const = default;
 };
 
@@ -112,6 +117,15 @@ struct StepTimes {
   absl::Duration sample;  // gathering logits included
   std::optional<DeviceTimes> device = std::nullopt;  // none: no such clock, or nothing to compute
 
+  StepTimes& operator+=(const StepTimes& more) {
+    total += more.total;
+    attention += more.attention;
+    dense += more.dense;
+    collective += more.collective;
+    sample += more.sample;
+    if (more.device.has_value()) device = device.value_or(DeviceTimes()) += *more.device;
+    return *this;
+  }
   bool operator==(const StepTimes&) const = default;
 };
 

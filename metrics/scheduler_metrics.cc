@@ -52,16 +52,16 @@ void AddSteps(const SchedulerStats& stats, FamilyList& list) {
   list.AddHistogram("headgate_step_seconds", "Time of a step", stats.step_seconds_mixed,
                     {{"kind", "mixed"}});
   const auto phase = [&](const char* name, absl::Duration time) {
-    list.Gauge("headgate_last_step_phase_seconds", "Time that the last step spent in a phase",
-               absl::ToDoubleSeconds(time), {{"phase", name}});
+    list.Counter("headgate_step_phase_seconds", "Time that steps spent in a phase",
+                 absl::ToDoubleSeconds(time), {{"phase", name}});
   };
-  phase("attention", stats.last_times.attention);
-  phase("dense", stats.last_times.dense);
-  phase("collective", stats.last_times.collective);
-  phase("sample", stats.last_times.sample);
-  if (!stats.last_times.device.has_value()) return;
-  phase("device", stats.last_times.device->busy);
-  phase("device_idle", stats.last_times.device->idle);
+  phase("attention", stats.step_times.attention);
+  phase("dense", stats.step_times.dense);
+  phase("collective", stats.step_times.collective);
+  phase("sample", stats.step_times.sample);
+  if (!stats.step_times.device.has_value()) return;
+  phase("device", stats.step_times.device->busy);
+  phase("device_idle", stats.step_times.device->idle);
 }
 
 FamilyList::Labels Where(const RankStats& rank) {

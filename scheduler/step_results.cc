@@ -55,7 +55,7 @@ void Scheduler::State::Apply(Group& group, std::span<const StepResult> by_rank, 
     slowest = std::max(slowest, by_rank[rank].times.total);
   }
   if (step.chunks.empty()) return;
-  stats.last_times = by_rank[0].times;
+  stats.step_times += by_rank[0].times;
   (step.prefill ? stats.step_seconds_mixed : stats.step_seconds_decode)
       .Add(absl::ToDoubleSeconds(slowest));
 }

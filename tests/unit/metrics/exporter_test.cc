@@ -92,8 +92,8 @@ SchedulerStats SomeScheduler() {
   stats.step_seconds_decode = Histogram({0.01, 0.1});
   stats.step_seconds_decode.Add(0.05);
   stats.step_seconds_decode.Add(5.0);
-  stats.last_times.attention = absl::Milliseconds(250);
-  stats.last_times.device = DeviceTimes{absl::Milliseconds(500), absl::Milliseconds(125)};
+  stats.step_times.attention = absl::Milliseconds(250);
+  stats.step_times.device = DeviceTimes{absl::Milliseconds(500), absl::Milliseconds(125)};
   for (int rank = 0; rank < 2; ++rank) {
     RankStats rank_stats;
     rank_stats.rank = rank;
@@ -132,12 +132,13 @@ TEST(Exporter, ServesTheSchedulersPage) {
                        "le=\"+Inf\"}"),
             2);
   EXPECT_EQ(page.Value("headgate_step_seconds_count{model_name=\"tiny\",kind=\"decode\"}"), 2);
-  EXPECT_EQ(page.Value("headgate_last_step_phase_seconds{model_name=\"tiny\",phase=\"attention\"}"),
-            0.25);
-  EXPECT_EQ(page.Value("headgate_last_step_phase_seconds{model_name=\"tiny\",phase=\"device\"}"),
+  EXPECT_EQ(
+      page.Value("headgate_step_phase_seconds_total{model_name=\"tiny\",phase=\"attention\"}"),
+      0.25);
+  EXPECT_EQ(page.Value("headgate_step_phase_seconds_total{model_name=\"tiny\",phase=\"device\"}"),
             0.5);
   EXPECT_EQ(
-      page.Value("headgate_last_step_phase_seconds{model_name=\"tiny\",phase=\"device_idle\"}"),
+      page.Value("headgate_step_phase_seconds_total{model_name=\"tiny\",phase=\"device_idle\"}"),
       0.125);
   EXPECT_EQ(page.Value("headgate_queue_limit{model_name=\"tiny\",queue=\"inbox\"}"), 100);
   EXPECT_EQ(page.Value("headgate_queue_limit{model_name=\"tiny\",group=\"0\",rank=\"1\","
@@ -153,14 +154,14 @@ TEST(Exporter, ADeviceWithoutAClockHasNoTimes) {
   const auto phases = [&stats] {
     std::vector<std::string> names;
     for (const auto& family : SchedulerFamilies(stats, "tiny")) {
-      if (family.name != "headgate_last_step_phase_seconds") continue;
+      if (family.name != "headgate_step_phase_seconds_total") continue;
       for (const auto& metric : family.metric) names.push_back(metric.label.back().value);
     }
     return names;
   };
   EXPECT_THAT(phases(), testing::Contains("device"));
   EXPECT_THAT(phases(), testing::Contains("device_idle"));
-  stats.last_times.device = std::nullopt;
+  stats.step_times.device = std::nullopt;
   EXPECT_THAT(phases(), testing::ElementsAre("attention", "dense", "collective", "sample"));
 }
 
