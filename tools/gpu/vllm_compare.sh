@@ -17,6 +17,7 @@ cd "$(dirname "$0")/../.."
 kit=.cache/vllm
 work=${TMPDIR:-/tmp}/headgate_compare
 out=${OUT:-.gpu}
+metrics=127.0.0.1:9465 # of the scheduler, by default
 
 fail() {
   echo "vllm_compare: $1" >&2
@@ -54,8 +55,13 @@ replay() { # NAME LINES...: a trace of these lines through the server
   local name=$1
   shift
   printf '%s\n' "$@" >"$work/ours/$name.txt"
-  measure "$name" "$headgate" bench serve --server "unix:$work/api.sock" \
-    --trace "$work/ours/$name.txt" --json
+  replay_trace "$name" "$work/ours/$name.txt"
+}
+
+replay_trace() { # NAME FILE: and what the scheduler's steps took
+  measure "$1" "$headgate" bench serve --server "unix:$work/api.sock" --trace "$2" --json
+  measure "${1}_steps" python3 tools/gpu/step_times.py "http://$metrics/metrics" \
+    "$work/ours/steps.txt"
 }
 
 lines() { # COUNT LINE: that line so often, as separate arguments in `repeated`
@@ -114,8 +120,7 @@ serve_full() {
   lines 16 "32768 330"
   replay serve_decode_16x32k "${repeated[@]}"
   replay serve_decode_1x128k "131072 273"
-  measure serve_azure "$headgate" bench serve --server "unix:$work/api.sock" \
-    --trace .gpu/trace.txt --json
+  replay_trace serve_azure .gpu/trace.txt
   stop_server
 }
 

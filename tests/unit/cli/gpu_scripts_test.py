@@ -104,6 +104,21 @@ out.write_text('{"name": "decode_1x1k", "tok_s": 100.0}\\n')
         self.assertIn("cut.json is left out", ended.stderr)
         self.assertEqual(self.read("r.json")["rows"], {"whole": [1]})
 
+    def test_what_steps_took_is_counted_from_the_last_call(self):
+        page, state = self.folder / "page", self.folder / "state"
+        show = f"python3 tools/gpu/step_times.py file://{page} {state}"
+        text = ('headgate_step_seconds_sum{model_name="a",kind="decode"} %s\n'
+                'headgate_step_seconds_bucket{model_name="a",kind="decode",le="1"} 9\n'
+                'headgate_step_seconds_count{model_name="a",kind="decode"} %s\n'
+                'headgate_step_phase_seconds_total{model_name="a",phase="device"} 0.5\n')
+        for counters, took in (((1.5, 3), {"sum": 1.5, "count": 3}),
+                               ((2.0, 7), {"sum": 0.5, "count": 4}),
+                               ((0.25, 1), {"sum": 0.25, "count": 1})):  # a new server
+            page.write_text(text % counters)
+            told = json.loads(self.run_bash(show).stdout)
+            self.assertEqual(told["decode"], took)
+        self.assertEqual(told["phases"], {"device": 0.5})
+
     def test_an_archive_is_unpacked_once_and_another_beside_it(self):
         show = 'source tools/gpu/env.sh && stat -c "%i %n" "$gpu_bin/headgate"'
         self.pack()
