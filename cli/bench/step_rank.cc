@@ -151,9 +151,7 @@ absl::Status StepRank::Await(bool measured) {
   if (clock == nullptr) return absl::OkStatus();
   const DeviceTimes times = clock->Take();
   if (!measured) return absl::OkStatus();
-  if (!device_times_.has_value()) device_times_.emplace();
-  device_times_->busy += times.busy;
-  device_times_->idle += times.idle;
+  device_times_ = device_times_.value_or(DeviceTimes()) += times;
   return absl::OkStatus();
 }
 

@@ -30,8 +30,8 @@ class Scripts(unittest.TestCase):
             (self.folder / made).mkdir()
         shutil.copytree(ROOT / "tools/gpu", self.folder / "tools/gpu")
 
-    def pack(self, text=FAKE):
-        binary = self.folder / "packed/headgate"
+    def pack(self, text=FAKE, name="headgate"):
+        binary = self.folder / "packed" / name
         binary.write_text(text)
         binary.chmod(0o755)
         with tarfile.open(self.folder / ".gpu/binaries.tar.xz", "w:xz") as archive:
@@ -138,25 +138,29 @@ out.write_text('{"name": "decode_1x1k", "tok_s": 100.0}\\n')
         self.assertEqual(list((self.folder / "tmp/headgate_gpu").iterdir()), [])
 
     def sanitize(self, said):
-        self.pack()
-        (self.folder / "packed/headgate").rename(self.folder / "packed/any_test")
-        self.pack()
+        self.pack(name="any_test")
         tool = self.folder / "tmp/compute-sanitizer"
         tool.write_text("#!/bin/sh\n" + said)
         tool.chmod(0o755)
-        return self.run_bash('PATH="$TMPDIR:$PATH" tools/gpu/sanitize.sh memcheck racecheck')
+        return self.run_bash('PATH="$TMPDIR:$PATH" && cd tools && gpu/sanitize.sh memcheck racecheck')
 
     def test_what_the_sanitizers_find_is_named(self):
         passed = "echo '[  PASSED  ] 3 tests.'; "
         clean = self.sanitize(passed)
         self.assertEqual(clean.returncode, 0, clean.stdout + clean.stderr)
-        self.assertRegex(clean.stdout, "racecheck +any_test +exit 0, 0 s, 3 tests\n")
+        self.assertRegex(clean.stdout, r"racecheck +any_test +exit 0, \d+ s, 3 tests\n")
         self.assertIn("nothing found", clean.stdout)
         for wrong in (passed + "exit 9", "true", passed + "echo '=== ERROR SUMMARY: 2 errors'",
                       '[ "$2" = memcheck ] || exit 1; ' + passed):
             found = self.sanitize(wrong)
             self.assertEqual(found.returncode, 1, wrong)
             self.assertIn("findings or failures", found.stdout)
+
+    def test_a_sanitizer_that_leaves_all_out_says_so(self):
+        self.pack(name="model_gpu_test")
+        ended = self.run_bash("tools/gpu/sanitize.sh initcheck")
+        self.assertEqual(ended.returncode, 1)
+        self.assertIn("nothing to run", ended.stderr)
 
     def test_what_was_not_packed_is_named(self):
         self.pack()

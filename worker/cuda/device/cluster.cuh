@@ -19,8 +19,9 @@ __device__ __forceinline__ void SyncCluster() {
           : "memory");
 }
 
-// The same, but nothing becomes visible: for what has been read. (Making writes visible waits for
-// all of the thread's stores to global memory too.)
+// The same, but nothing becomes visible and nothing is ordered: for values that have been read and
+// used before it, so that no block leaves too early. (Making writes visible waits for all of the
+// thread's stores to global memory too.)
 __device__ __forceinline__ void AwaitCluster() {
   asm volatile(
       "barrier.cluster.arrive.relaxed.aligned;\n"
