@@ -145,12 +145,7 @@ TEST(MediumMatMulTest, TakesWhatItSays) {
   if (ComputeCapabilityMajor() != 9) GTEST_SKIP() << "not a Hopper GPU";
   const MediumMatMul medium;
   const auto takes = [&](int64_t m, int64_t n, int64_t k, bool gated) {
-    MatMulCall call;
-    call.m = m;
-    call.n = n;
-    call.k = k;
-    call.gated = gated;
-    return medium.Takes(call);
+    return medium.Takes({.m = m, .n = n, .k = k, .gated = gated});
   };
   EXPECT_TRUE(takes(1, 8, 8, false));
   EXPECT_TRUE(takes(64, 128256, 4096, false));

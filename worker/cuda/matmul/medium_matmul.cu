@@ -244,7 +244,11 @@ __global__ void __launch_bounds__(kThreads, 1)
     AwaitEarlierKernels();
   }
   const bool alone = work.cluster == 1;
-  alone ? __syncthreads() : SyncCluster();
+  if (alone) {
+    __syncthreads();
+  } else {
+    SyncCluster();
+  }
   if (threadIdx.x < kMultipliers) Finish(work, part, ring.at);
   if (!alone) AwaitCluster();  // no block leaves while its sums are read
 #endif
