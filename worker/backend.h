@@ -96,8 +96,8 @@ class Backend {
   // all ranks.
   virtual int64_t BeginStep(const Batch& batch, int64_t rows_max) = 0;
   // Calls `operations`, or replays what an earlier call of it recorded. REQUIRES: they are
-  // operations of this interface alone, and which ones, with which arguments, follows from the
-  // number of rows.
+  // operations of this interface alone, and in steps of one row a sequence (decodes_only) which
+  // ones, with which arguments, follows from the number of rows.
   virtual absl::Status Run(absl::FunctionRef<absl::Status()> operations) = 0;
   // out[m] = table[batch.tokens[m]]                                         out [M, H]
   virtual void Embed(const PackedMatrix& table, Tensor out) = 0;
@@ -124,10 +124,10 @@ class Backend {
   // own from `qkv`; then writes the chunk's K and V to the pages where a later query can still see
   // them. qkv is spoilt.
   // qkv [M, (heads + 2 * kv_heads) * D]: q heads, k heads, v heads. out [M, heads * D]. Query head
-  // i reads kv head i / (heads / kv_heads).
+  // i reads kv head i / (heads / kv_heads). An `out` without rows: writes the pages alone.
   virtual void AttendAndAppend(int64_t layer, Tensor qkv, std::span<const float> inv_freq,
                                int64_t heads, Tensor out) = 0;
-  // out[i] = x[batch.outputs[begin + i]]
+  // out[i] = x[batch.outputs[begin + i]]; both of one use
   virtual void GatherOutputs(Tensor x, int64_t begin, Tensor out) = 0;
 };
 

@@ -1,6 +1,7 @@
 // The tokens of one step on one rank. Plain data.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -29,6 +30,11 @@ struct Batch {
   std::vector<int32_t> outputs;  // rows whose logits are wanted, ascending
 
   int64_t rows() const { return static_cast<int64_t>(tokens.size()); }
+  // Every sequence has one row.
+  bool decodes_only() const {
+    return std::all_of(sequences.begin(), sequences.end(),
+                       [](const BatchSequence& one) { return one.length == 1; });
+  }
 };
 
 }  // namespace headgate

@@ -37,6 +37,18 @@ TEST_P(GpuFamily, ScoresLikeTheReferenceInMixedSteps) {
   }
 }
 
+TEST_P(GpuFamily, FewOutputsOfAStepAreScoredAsAmongAll) {
+  const nlohmann::json golden = ReadGolden(GetParam());
+  auto rig = GroupRig::Create(GpuOptions(TestModel(GetParam()), 0));
+  ASSERT_TRUE(rig.ok()) << rig.status();
+  const auto prompt = golden["prompt"].get<std::vector<TokenId>>();
+  for (const int64_t chunk : {4, 16, 48}) {
+    SCOPED_TRACE(absl::StrCat("chunks of ", chunk));
+    ExpectFewOutputsAsAmongAll(**rig, PlansInChunks(7, prompt, chunk), kSmallModelDifferenceMax);
+  }
+  ExpectFewOutputsAsAmongAll(**rig, PlansTogether(prompt, MixedSteps()), kSmallModelDifferenceMax);
+}
+
 // The decode kernel, its plan and its rotation take heads of 64 and 128; others the plain kernels.
 INSTANTIATE_TEST_SUITE_P(Models, GpuFamily, testing::ValuesIn(FamilyModels()));
 

@@ -181,11 +181,6 @@ absl::StatusOr<std::vector<TextsBySum>> ScoreOnRanks(const std::string& model,
   return ranks;
 }
 
-// Two ranks round their parts of a sum to bf16 where one GPU rounds the sum. In NumPy that moves a
-// log-probability of these models by up to 0.05 on average and 0.28 at most. In one layer, a part
-// that is missing, heads in another order or the last row's values move it by 0.35 and 1.2 or more.
-constexpr double kDifferenceMax = 0.4;
-
 void ExpectSameValues(const std::string& whose, const Texts& ours, const Texts& alone,
                       const nlohmann::json& reference) {
   SCOPED_TRACE(whose);
@@ -202,7 +197,7 @@ void ExpectSameValues(const std::string& whose, const Texts& ours, const Texts& 
     nlohmann::json one = alone.at(sequence);
     one["margin"] = reference["margin"];
     const ScoreDistance distance = ExpectSmallModelScores(text, one);
-    EXPECT_LT(distance.difference_max, kDifferenceMax);
+    EXPECT_LT(distance.difference_max, kSmallModelDifferenceMax);
     mean = std::max(mean, distance.mean_difference());
     largest = std::max(largest, distance.difference_max);
   }

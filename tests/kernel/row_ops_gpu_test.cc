@@ -54,6 +54,22 @@ class GpuRowOpsTest : public testing::Test {
     CudaCheck(cudaDeviceSynchronize(), "rotating");
   }
 
+  // x has 17 rows.
+  void ExpectGathers(Tensor x, TensorUse use) {
+    const auto picked = Make(3, x.cols, 4, use).device;
+    Poison(picked);
+    const std::vector<size_t> rows = {16, 0, 16};
+    Batch batch;
+    batch.outputs = {5, 16, 0, 16};
+    Begin(batch);
+    gpu_->GatherOutputs(x, 1, picked);
+    const auto got = Get(picked), from = Get(x);
+    const auto width = static_cast<size_t>(x.cols);
+    for (size_t i = 0; i < got.size(); ++i) {
+      EXPECT_EQ(got[i], from[rows[i / width] * width + i % width]);
+    }
+  }
+
   // Not a bit of a row's first and last `dim` columns differs.
   static void ExpectSameBeside(const std::vector<float>& got, const std::vector<float>& before,
                                int64_t dim, int64_t cols) {
@@ -171,20 +187,8 @@ TEST_F(GpuRowOpsTest, ElementwiseOperationsAgree) {
     EXPECT_TRUE(cpu_->SumAdd(residual.host, out.host).ok());
     ExpectClose(Get(residual.device), residual.values, kSumError);
 
-    auto picked = Make(3, cols, 4, TensorUse::kSum);
-    Poison(picked.device);
-    const std::vector<int32_t> rows = {16, 0, 16};
-    Batch batch;
-    batch.outputs = {5, 16, 0, 16};
-    Begin(batch);
-    gpu_->GatherOutputs(residual.device, 1, picked.device);
-    const auto got = Get(picked.device), from = Get(residual.device);
-    const auto width = static_cast<size_t>(cols);
-    for (size_t r = 0; r < 3; ++r) {
-      for (size_t c = 0; c < width; ++c) {
-        EXPECT_EQ(got[r * width + c], from[static_cast<size_t>(rows[r]) * width + c]);
-      }
-    }
+    ExpectGathers(residual.device, TensorUse::kSum);
+    ExpectGathers(out.device, TensorUse::kOperand);
   }
 }
 

@@ -88,9 +88,11 @@ void Attention::Run(int64_t layer, const Batch& batch, const HostPageStore& stor
       CHECK_EQ(row_views_.back().length, sequence.position) << "chunk does not follow its row";
     }
   }
-  PlanItems(call);
-  pool_.Run(static_cast<int64_t>(items_.size()),
-            [&](int64_t i, int thread) { Attend(call, items_[static_cast<size_t>(i)], thread); });
+  if (out.rows > 0) {
+    PlanItems(call);
+    pool_.Run(static_cast<int64_t>(items_.size()),
+              [&](int64_t i, int thread) { Attend(call, items_[static_cast<size_t>(i)], thread); });
+  }
   // A ring's page may hold keys that queries of this chunk read: write when all have been read.
   pool_.Run(static_cast<int64_t>(row_views_.size()),
             [&](int64_t i, int) { Append(call, static_cast<size_t>(i / kv_heads), i % kv_heads); });

@@ -239,7 +239,7 @@ absl::Status CudaBackend::Connect(Collective* peers) {
 }
 
 int64_t CudaBackend::BeginStep(const Batch& batch, int64_t rows_max) {
-  const bool replays = attention_ != nullptr && DecodesOnly(batch);
+  const bool replays = attention_ != nullptr && batch.decodes_only();
   const int64_t rows = replays ? std::min(RoundedRows(batch.rows()), rows_max) : batch.rows();
   const StepRows step = MakeStepRows(batch, rows, [this](SequenceId sequence) {
     return store_ == nullptr ? 0 : store_->Place(sequence);
@@ -357,9 +357,10 @@ void CudaBackend::AttendAndAppend(int64_t layer, Tensor qkv, std::span<const flo
 }
 
 void CudaBackend::GatherOutputs(Tensor x, int64_t begin, Tensor out) {
-  CHECK(x.cols == out.cols && begin >= 0 && begin + out.rows <= step_.output_count)
+  CHECK(x.cols == out.cols && x.dtype == out.dtype && begin >= 0 &&
+        begin + out.rows <= step_.output_count)
       << "GatherOutputs shapes";
-  LaunchGatherRows(Sums(x), step_.outputs + begin, out.rows, out.cols, Sums(out), stream_);
+  LaunchGatherRows(x.data, x.dtype, step_.outputs + begin, out.rows, out.cols, out.data, stream_);
   CudaCheck(cudaGetLastError(), "GatherOutputs");
 }
 

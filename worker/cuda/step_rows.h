@@ -5,7 +5,6 @@
 // computed in them means nothing.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -31,12 +30,6 @@ inline int64_t RoundedRows(int64_t rows) {
   if (rows > 512) multiple = 32;
   if (rows > 1024) multiple = 128;
   return (rows + multiple - 1) / multiple * multiple;
-}
-
-// Every sequence has one row.
-inline bool DecodesOnly(const Batch& batch) {
-  return std::all_of(batch.sequences.begin(), batch.sequences.end(),
-                     [](const BatchSequence& one) { return one.length == 1; });
 }
 
 // `place` of a sequence in the page tables. `rows`: of a batch that only decodes, at least its own.

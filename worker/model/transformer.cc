@@ -103,68 +103,91 @@ absl::Status Transformer::Forward(const Batch& batch) {
   CHECK(1 <= batch.rows() && batch.rows() <= residual_.rows)
       << "a batch of " << batch.rows() << " rows";
   const int64_t rows = backend_.BeginStep(batch, residual_.rows);
+  outputs_ = static_cast<int64_t>(batch.outputs.size());
+  few_outputs_ = !batch.decodes_only() && outputs_ <= picked_.rows && 2 * outputs_ <= batch.rows();
   return backend_.Run([this, rows] { return Layers(rows); });
 }
 
 absl::Status Transformer::Layers(int64_t rows) {
   const Tensor residual = residual_.Rows(rows);
-  const Tensor normed = normed_.Rows(rows);
-  const Tensor hidden = hidden_.Rows(rows);
   backend_.Embed(*weights_.embedding, residual);
   backend_.RmsNorm(residual, weights_.layers[0].attention_norm,
-                   static_cast<float>(shape_.rms_norm_eps), normed);
-  for (int64_t l = 0; l < shape_.layers; ++l) {
+                   static_cast<float>(shape_.rms_norm_eps), normed_.Rows(rows));
+  for (int64_t l = 0; l + 1 < shape_.layers; ++l) {
     const LayerWeights& layer = weights_.layers[static_cast<size_t>(l)];
-    Attention(l, rows);
-    RETURN_IF_ERROR(AddToResidual(rows, layer.mlp_norm));
-    {
-      const Stopwatch watch(times_.dense);
-      backend_.GatedMatMul(normed, *layer.gate_up, layer.gate_up_bias, gate_up_.Rows(rows), hidden);
-    }
-    Multiply(hidden, *layer.down, layer.down_bias, delta_.Rows(rows));
-    const bool last = l + 1 == shape_.layers;
-    RETURN_IF_ERROR(
-        AddToResidual(rows, last ? std::span<const float>()
-                                 : weights_.layers[static_cast<size_t>(l + 1)].attention_norm));
+    const Tensor attended = Attended(layer, rows);
+    Attend(l, rows, attended);
+    RETURN_IF_ERROR(AddBlocks(layer, attended, residual,
+                              weights_.layers[static_cast<size_t>(l + 1)].attention_norm));
   }
-  return absl::OkStatus();
+  return LastLayer(rows);
 }
 
-// residual += delta of all ranks; normed := the residual's norm, if one follows.
-absl::Status Transformer::AddToResidual(int64_t rows, std::span<const float> next_norm) {
-  absl::Duration alone;  // without peers this is no collective
-  const Stopwatch watch(shard_.ranks > 1 ? times_.collective : alone);
-  const Tensor residual = residual_.Rows(rows);
-  const Tensor delta = delta_.Rows(rows);
-  if (next_norm.empty()) return backend_.SumAdd(residual, delta);
-  return backend_.SumAddRmsNorm(residual, delta, next_norm, static_cast<float>(shape_.rms_norm_eps),
-                                normed_.Rows(rows));
+// What follows the last attention is computed for the outputs alone where they are few: nobody
+// reads the other rows.
+absl::Status Transformer::LastLayer(int64_t rows) {
+  const LayerWeights& layer = weights_.layers.back();
+  const Tensor attended = Attended(layer, few_outputs_ && outputs_ == 0 ? 0 : rows);
+  Attend(shape_.layers - 1, rows, attended);
+  if (!few_outputs_) return AddBlocks(layer, attended, residual_.Rows(rows), {});
+  if (outputs_ == 0) return absl::OkStatus();
+  const Tensor picked = picked_.Rows(outputs_);
+  const Tensor picked_attended = View(qkv_, outputs_, attended.cols);  // qkv has been used
+  backend_.GatherOutputs(residual_.Rows(rows), 0, picked);
+  backend_.GatherOutputs(attended, 0, picked_attended);
+  return AddBlocks(layer, picked_attended, picked, {});
 }
 
-// delta := this rank's heads' part of the attention block of `normed`.
-void Transformer::Attention(int64_t l, int64_t rows) {
+// attended := this rank's heads' attention of `normed`; keys and values are written. Without rows:
+// these alone.
+void Transformer::Attend(int64_t l, int64_t rows, Tensor attended) {
   const LayerWeights& layer = weights_.layers[static_cast<size_t>(l)];
   const float eps = static_cast<float>(shape_.rms_norm_eps);
   const int64_t heads = layer.kv_heads * shape_.group_size();
-  const Tensor qkv = Qkv(layer, rows), attended = Attended(layer, rows);
+  const Tensor qkv = Qkv(layer, rows);
   Multiply(normed_.Rows(rows), *layer.qkv, layer.qkv_bias, qkv);
   if (!layer.q_norm.empty()) {
     backend_.HeadNorm(qkv, 0, heads, layer.q_norm, eps);
     backend_.HeadNorm(qkv, heads * shape_.head_dim, layer.kv_heads, layer.k_norm, eps);
   }
+  const Stopwatch watch(times_.attention);
+  backend_.AttendAndAppend(l, qkv, weights_.inv_freq, heads, attended);
+}
+
+// residual += the attention block of `attended`, then the MLP's block; normed := the residual's
+// norm, if one follows.
+absl::Status Transformer::AddBlocks(const LayerWeights& layer, Tensor attended, Tensor residual,
+                                    std::span<const float> next_norm) {
+  const int64_t rows = residual.rows;
+  const Tensor hidden = hidden_.Rows(rows), delta = delta_.Rows(rows);
+  Multiply(attended, *layer.output, layer.output_bias, delta);
+  RETURN_IF_ERROR(AddToResidual(residual, layer.mlp_norm));
   {
-    const Stopwatch watch(times_.attention);
-    backend_.AttendAndAppend(l, qkv, weights_.inv_freq, heads, attended);
+    const Stopwatch watch(times_.dense);
+    backend_.GatedMatMul(normed_.Rows(rows), *layer.gate_up, layer.gate_up_bias,
+                         gate_up_.Rows(rows), hidden);
   }
-  Multiply(attended, *layer.output, layer.output_bias, delta_.Rows(rows));
+  Multiply(hidden, *layer.down, layer.down_bias, delta);
+  return AddToResidual(residual, next_norm);
+}
+
+// residual += delta of all ranks; normed := the residual's norm, if one follows.
+absl::Status Transformer::AddToResidual(Tensor residual, std::span<const float> next_norm) {
+  absl::Duration alone;  // without peers this is no collective
+  const Stopwatch watch(shard_.ranks > 1 ? times_.collective : alone);
+  const Tensor delta = delta_.Rows(residual.rows);
+  if (next_norm.empty()) return backend_.SumAdd(residual, delta);
+  return backend_.SumAddRmsNorm(residual, delta, next_norm, static_cast<float>(shape_.rms_norm_eps),
+                                normed_.Rows(residual.rows));
 }
 
 Tensor Transformer::Logits(int64_t begin, int64_t count) {
-  CHECK_LE(count, logits_.rows);
+  CHECK(count <= logits_.rows && begin % logits_.rows == 0 && begin + count <= outputs_)
+      << "Logits of outputs " << begin << " to " << begin + count << " of " << outputs_;
   const Tensor picked = picked_.Rows(count);
   const Tensor normed = picked_normed_.Rows(count);
   const Tensor logits = View(logits_, count, shard_.own_vocab().size());
-  backend_.GatherOutputs(residual_, begin, picked);
+  if (!few_outputs_) backend_.GatherOutputs(residual_, begin, picked);
   backend_.RmsNorm(picked, weights_.final_norm, static_cast<float>(shape_.rms_norm_eps), normed);
   Multiply(normed, weights_.output_head(), {}, logits);
   return logits;

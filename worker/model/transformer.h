@@ -33,7 +33,8 @@ class Transformer {
   absl::Status Forward(const Batch& batch);
 
   // This rank's part of the logits of the last batch's outputs [begin, begin + count): [count, own
-  // vocabulary], valid until the next call. REQUIRES: count <= logit_rows_max().
+  // vocabulary], valid until the next call. REQUIRES: begin is a multiple of logit_rows_max(), count
+  // at most that.
   Tensor Logits(int64_t begin, int64_t count);
   int64_t logit_rows_max() const { return logits_.rows; }
 
@@ -48,8 +49,11 @@ class Transformer {
   Tensor Qkv(const LayerWeights& layer, int64_t rows) const;
   Tensor Attended(const LayerWeights& layer, int64_t rows) const;
   absl::Status Layers(int64_t rows);
-  void Attention(int64_t layer, int64_t rows);
-  absl::Status AddToResidual(int64_t rows, std::span<const float> next_norm);
+  absl::Status LastLayer(int64_t rows);
+  void Attend(int64_t layer, int64_t rows, Tensor attended);
+  absl::Status AddBlocks(const LayerWeights& layer, Tensor attended, Tensor residual,
+                         std::span<const float> next_norm);
+  absl::Status AddToResidual(Tensor residual, std::span<const float> next_norm);
   void Multiply(Tensor x, const PackedMatrix& w, std::span<const float> bias, Tensor out);
 
   const ModelShape shape_;
@@ -66,6 +70,10 @@ class Transformer {
   Tensor attended_;
   Tensor gate_up_;
   Tensor hidden_;  // [M, I]
+
+  // Of the last batch.
+  int64_t outputs_ = 0;
+  bool few_outputs_ = false;  // of many rows: `picked_` has them since the last attention
 
   // logit_rows_max() rows each.
   Tensor picked_;         // [rows, H]

@@ -28,7 +28,7 @@ TEST(StepRowsTest, RoundedRowsServeAndAreFew) {
 
 TEST(StepRowsTest, RowsKnowTheirSequences) {
   const Batch batch{{7, 8, 9, kLastSampled}, {0, 1, 2, 40}, {{1, 0, 0, 3}, {2, 40, 3, 1}}, {2, 3}};
-  EXPECT_FALSE(DecodesOnly(batch));
+  EXPECT_FALSE(batch.decodes_only());
   const StepRows step = MakeStepRows(batch, 4, PlaceOf);
   EXPECT_EQ(step.tokens, batch.tokens);
   EXPECT_EQ(step.positions, batch.positions);
@@ -42,7 +42,7 @@ TEST(StepRowsTest, RowsKnowTheirSequences) {
 
 TEST(StepRowsTest, RowsBeyondTheBatchBelongToSequencesWithoutTokens) {
   const Batch batch{{kLastSampled, kLastSampled}, {5, 40}, {{1, 5, 0, 1}, {2, 40, 1, 1}}, {0, 1}};
-  EXPECT_TRUE(DecodesOnly(batch));
+  EXPECT_TRUE(batch.decodes_only());
   const StepRows step = MakeStepRows(batch, 4, PlaceOf);
   EXPECT_THAT(step.tokens, ElementsAre(kLastSampled, kLastSampled, 0, 0));
   EXPECT_THAT(step.positions, ElementsAre(5, 40, 0, 0));

@@ -46,6 +46,15 @@ TEST_P(Family, ScoresLikeTheReferenceInMixedSteps) {
   }
 }
 
+TEST_P(Family, FewOutputsOfAStepAreScoredAsAmongAll) {
+  const auto prompt = golden_["prompt"].get<std::vector<TokenId>>();
+  for (const int64_t chunk : {4, 16, 48}) {
+    SCOPED_TRACE(chunk);
+    ExpectFewOutputsAsAmongAll(*rig_, PlansInChunks(7, prompt, chunk), 1e-4f);
+  }
+  ExpectFewOutputsAsAmongAll(*rig_, PlansTogether(prompt, MixedSteps()), 1e-4f);
+}
+
 TEST_P(Family, GeneratesWhatTheReferenceGenerates) {
   const auto prompt = golden_["prompt"].get<std::vector<TokenId>>();
   const auto expected = golden_["greedy"]["output_ids"].get<std::vector<TokenId>>();

@@ -77,6 +77,33 @@ inline std::vector<StepPlan> PlansTogether(const std::vector<TokenId>& tokens,
   return plans;
 }
 
+// Such steps with few outputs: every third has none, of the others' chunks the last that has a
+// target.
+struct FewOutputs {
+  std::vector<StepPlan> plans;
+  std::map<SequenceId, std::vector<size_t>> positions;  // that are still scored
+};
+inline FewOutputs WithFewOutputs(std::vector<StepPlan> plans) {
+  FewOutputs few;
+  size_t count = 0;
+  for (StepPlan& plan : plans) {
+    const bool none = ++count % 3 == 0;
+    for (Chunk& chunk : plan.chunks) {
+      std::vector<TokenId>& targets = chunk.score_targets;
+      size_t keep = targets.size();
+      while (keep > 0 && targets[keep - 1] == kNoTarget) --keep;
+      if (none || keep == 0) {
+        targets.clear();
+        continue;
+      }
+      std::fill_n(targets.begin(), keep - 1, kNoTarget);
+      few.positions[chunk.sequence].push_back(static_cast<size_t>(chunk.position) + keep - 1);
+    }
+  }
+  few.plans = std::move(plans);
+  return few;
+}
+
 // What such steps score, by sequence.
 inline std::map<SequenceId, ScoredText> RunPlans(GroupRig& rig,
                                                  const std::vector<StepPlan>& plans) {
@@ -100,6 +127,23 @@ inline std::map<SequenceId, ScoredText> RunPlans(GroupRig& rig,
     }
   }
   return scored;
+}
+
+// Rows that are the few outputs of a step get what they get where all rows are outputs.
+inline void ExpectFewOutputsAsAmongAll(GroupRig& rig, const std::vector<StepPlan>& plans,
+                                       float difference_max) {
+  const auto all = RunPlans(rig, plans);
+  FewOutputs few = WithFewOutputs(plans);
+  const auto some = RunPlans(rig, few.plans);
+  EXPECT_FALSE(few.positions.empty());
+  for (const auto& [sequence, positions] : few.positions) {
+    const ScoredText &got = some.at(sequence), &want = all.at(sequence);
+    ASSERT_EQ(got.logprob.size(), positions.size());
+    for (size_t i = 0; i < positions.size(); ++i) {
+      EXPECT_NEAR(got.logprob[i], want.logprob[positions[i]], difference_max)
+          << "sequence " << sequence << ", position " << positions[i];
+    }
+  }
 }
 
 // PlansInChunks and PlansTogether, run at once.

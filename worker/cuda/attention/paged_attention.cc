@@ -68,7 +68,10 @@ void PagedAttention::Run(int64_t layer, Tensor qkv, std::span<const float> inv_f
   const int64_t kv_heads = store_.layout().kv_heads(layer);
   if (kv_heads == 0 || step_.rows == 0) return;
   AttentionCall call = CallOf(layer, qkv, heads, out);
-  const bool decode = decodes_ && DecodeAttention::Supports(store_.layout(), heads / kv_heads);
+  const bool attends = out.rows > 0;
+  const bool decode =
+      attends && decodes_ && DecodeAttention::Supports(store_.layout(), heads / kv_heads);
+  const bool chunks = !decode || long_chunks_;
   if (!inv_freq.empty()) {
     CHECK_EQ(2 * static_cast<int64_t>(inv_freq.size()), int64_t{call.head_dim}) << "rotation";
     if (decode && !long_chunks_) {
@@ -79,7 +82,8 @@ void PagedAttention::Run(int64_t layer, Tensor qkv, std::span<const float> inv_f
     }
   }
   if (decode) RunDecodes(call, layer);
-  if (!decode || long_chunks_) RunChunks(call);
+  if (chunks && attends) AttendChunks(call);
+  if (chunks) LaunchAppend(call, stream_);
   CudaCheck(cudaGetLastError(), "attention");
 }
 
@@ -92,7 +96,7 @@ void PagedAttention::RunDecodes(AttentionCall& call, int64_t layer) {
   call.long_chunks_only = true;
 }
 
-void PagedAttention::RunChunks(const AttentionCall& call) {
+void PagedAttention::AttendChunks(const AttentionCall& call) {
   if (PrefillFits(call)) {
     int64_t tiles = 0;
     for (const int64_t length : chunk_lengths_) {
@@ -103,7 +107,6 @@ void PagedAttention::RunChunks(const AttentionCall& call) {
   } else {
     LaunchAttend(call, stream_);
   }
-  LaunchAppend(call, stream_);
 }
 
 }  // namespace headgate

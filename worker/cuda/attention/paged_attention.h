@@ -44,7 +44,7 @@ class PagedAttention {
                  std::unique_ptr<DecodeAttention> decode, cudaStream_t stream);
   AttentionCall CallOf(int64_t layer, Tensor qkv, int64_t heads, Tensor out) const;
   void RunDecodes(AttentionCall& call, int64_t layer);
-  void RunChunks(const AttentionCall& call);
+  void AttendChunks(const AttentionCall& call);
 
   const DevicePageStore& store_;
   const cudaStream_t stream_;

@@ -69,7 +69,7 @@ __device__ inline uint32_t& AskedAgain() {
 // one?
 __device__ inline bool AnyAsksAgain(bool asks) {
   if (__any_sync(~0u, asks) && threadIdx.x % 32 == 0) atomicOr(&AskedAgain(), 1);
-  NamedBarrier(4, kConsumers + 2 * 32);
+  NamedBarrierOfRoles(4, kConsumers + 2 * 32);
   return AskedAgain() != 0;
 }
 

@@ -8,6 +8,12 @@ __device__ inline void NamedBarrier(int id, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
 
+// The same for warps that come from different places in the code; NamedBarrier's form demands that
+// all execute the same instruction (".aligned").
+__device__ inline void NamedBarrierOfRoles(int id, int threads) {
+  asm volatile("barrier.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+
 // As NamedBarrier, without waiting.
 __device__ inline void NamedArrive(int id, int threads) {
   asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");

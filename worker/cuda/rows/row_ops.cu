@@ -230,11 +230,11 @@ __global__ void AddBiasKernel(T* x, const float* bias, int64_t cols) {
   Store(at, values);
 }
 
-template <int kWidth>
-__global__ void GatherRowsKernel(const float* x, const int32_t* rows, int64_t cols, float* out) {
+template <int kWidth, typename T>
+__global__ void GatherRowsKernel(const T* x, const int32_t* rows, int64_t cols, T* out) {
   LetNextKernelStart();
   AwaitEarlierKernels();
-  const float* from = x + rows[blockIdx.x] * cols;
+  const T* from = x + rows[blockIdx.x] * cols;
   for (int64_t i = threadIdx.x * kWidth; i < cols; i += blockDim.x * kWidth) {
     Store(out + blockIdx.x * cols + i, Load<kWidth>(from + i));
   }
@@ -327,11 +327,18 @@ void LaunchAddBias(void* x, DType dtype, const float* bias, int64_t rows, int64_
   });
 }
 
-void LaunchGatherRows(const float* x, const int32_t* rows, int64_t count, int64_t cols, float* out,
-                      cudaStream_t stream) {
+void LaunchGatherRows(const void* x, DType dtype, const int32_t* rows, int64_t count, int64_t cols,
+                      void* out, cudaStream_t stream) {
   if (count == 0) return;
+  CHECK(dtype == DType::kBF16 || dtype == DType::kF32) << "GatherRows";
   WithWidth(cols % 8 == 0, [&](auto width) {
-    Launch(GatherRowsKernel<width()>, count, kThreads, stream, x, rows, cols, out);
+    if (dtype == DType::kBF16) {
+      Launch(GatherRowsKernel<width(), bf16>, count, kThreads, stream, static_cast<const bf16*>(x),
+             rows, cols, static_cast<bf16*>(out));
+    } else {
+      Launch(GatherRowsKernel<width(), float>, count, kThreads, stream,
+             static_cast<const float*>(x), rows, cols, static_cast<float*>(out));
+    }
   });
 }
 

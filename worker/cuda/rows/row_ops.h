@@ -39,8 +39,8 @@ void LaunchAdd(float* residual, const __nv_bfloat16* delta, int64_t rows, int64_
 // x[m] += bias; x is bf16 or fp32.
 void LaunchAddBias(void* x, DType dtype, const float* bias, int64_t rows, int64_t cols,
                    cudaStream_t stream);
-// out[i] = x[rows[i]]; `rows` in device memory.
-void LaunchGatherRows(const float* x, const int32_t* rows, int64_t count, int64_t cols, float* out,
-                      cudaStream_t stream);
+// out[i] = x[rows[i]], bf16 or fp32; `rows` in device memory.
+void LaunchGatherRows(const void* x, DType dtype, const int32_t* rows, int64_t count, int64_t cols,
+                      void* out, cudaStream_t stream);
 
 }  // namespace headgate
