@@ -60,7 +60,6 @@ __global__ void __launch_bounds__(kConsumers + kGroupThreads, 1)
       InitBarrier(SharedAddress(&shared.k_empty[stage]), kConsumers / 32);
       InitBarrier(SharedAddress(&shared.v_empty[stage]), kConsumers / 32);
     }
-    AskedAgain() = 0;
     FenceAsyncProxy();
   }
   if (__syncthreads_or(found) == 0) return;

@@ -60,17 +60,9 @@ __device__ void ZeroVoidValues(const Tile& tile, int32_t step, uint8_t* v, int t
 __device__ inline void TakeTurn(int warpgroup) { NamedBarrier(2 + warpgroup, kConsumers); }
 __device__ inline void GiveTurn(int warpgroup) { NamedArrive(2 + warpgroup, kConsumers); }
 
-// In shared memory: has a consumer asked for a second run? The kernel sets it to 0.
-__device__ inline uint32_t& AskedAgain() {
-  __shared__ uint32_t asked;
-  return asked;
-}
-// Consumers and loaders meet after a first run, once: does a consumer ask for a second, careful
-// one?
+// Consumers and loaders meet after a first run: does a consumer ask for a second, careful one?
 __device__ inline bool AnyAsksAgain(bool asks) {
-  if (__any_sync(~0u, asks) && threadIdx.x % 32 == 0) atomicOr(&AskedAgain(), 1);
-  NamedBarrierOfRoles(4, kConsumers + 2 * 32);
-  return AskedAgain() != 0;
+  return NamedBarrierOr(4, kConsumers + 2 * 32, asks);
 }
 
 // A warpgroup's 64 rows of the tile. All 128 threads call every member together.
