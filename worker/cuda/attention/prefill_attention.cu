@@ -13,7 +13,7 @@ __device__ void Compute(const AttentionCall& call, PrefillShared<kDim>& shared, 
 #pragma unroll 1
   for (bool careful = false;; careful = true) {
     const bool fits = consumer.Run(careful, careful ? shared.tile.steps : 0);
-    if (careful || !AnyAsksAgain(!fits)) break;
+    if (careful || !AnyAsksAgain(shared, !fits)) break;
   }
   consumer.Store();
 }
@@ -36,7 +36,7 @@ __device__ void LoadAll(const AttentionCall& call, const PrefillMaps& maps,
 #pragma unroll 1
   for (bool again = false;; again = true) {
     loader.Run(again ? tile.steps : 0);
-    if (again || !AnyAsksAgain(false)) break;
+    if (again || !AnyAsksAgain(shared, false)) break;
   }
 }
 
@@ -60,13 +60,15 @@ __global__ void __launch_bounds__(kConsumers + kGroupThreads, 1)
       InitBarrier(SharedAddress(&shared.k_empty[stage]), kConsumers / 32);
       InitBarrier(SharedAddress(&shared.v_empty[stage]), kConsumers / 32);
     }
+    InitBarrier(SharedAddress(&shared.ran), kConsumers / 32 + kLoaderWarps);
+    shared.asked_again = 0;
     FenceAsyncProxy();
   }
   if (__syncthreads_or(found) == 0) return;
   if (threadIdx.x >= kConsumers) {
     GiveRegisters<40>();
     const int loader = warp - kConsumers / 32;
-    if (loader < 2) LoadAll(call, maps, shared, loader == 1, lane);
+    if (loader < kLoaderWarps) LoadAll(call, maps, shared, loader == 1, lane);
   } else {
     TakeRegisters<232>();
     Compute<kDim>(call, shared, static_cast<int>(threadIdx.x));

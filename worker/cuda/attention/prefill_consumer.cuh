@@ -60,9 +60,16 @@ __device__ void ZeroVoidValues(const Tile& tile, int32_t step, uint8_t* v, int t
 __device__ inline void TakeTurn(int warpgroup) { NamedBarrier(2 + warpgroup, kConsumers); }
 __device__ inline void GiveTurn(int warpgroup) { NamedArrive(2 + warpgroup, kConsumers); }
 
-// Consumers and loaders meet after a first run: does a consumer ask for a second, careful one?
-__device__ inline bool AnyAsksAgain(bool asks) {
-  return NamedBarrierOr(4, kConsumers + 2 * 32, asks);
+// Computing and loading warps meet after a first run: does one ask for a second, careful one?
+// Through memory, not by a named barrier: the two kinds come from different instructions.
+template <int kDim>
+__device__ bool AnyAsksAgain(PrefillShared<kDim>& shared, bool asks) {
+  const bool leads = threadIdx.x % 32 == 0;
+  if (__any_sync(~0u, asks) && leads) atomicOr(&shared.asked_again, 1);
+  const uint32_t ran = SharedAddress(&shared.ran);
+  if (leads) Arrive(ran);
+  AwaitPhase(ran, 0);
+  return shared.asked_again != 0;
 }
 
 // A warpgroup's 64 rows of the tile. All 128 threads call every member together.

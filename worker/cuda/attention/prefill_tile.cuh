@@ -18,6 +18,7 @@ inline constexpr int kStepBoxes = kKeys / kBoxKeys;
 inline constexpr int kStages = 3;          // of keys, and of values, in shared memory
 inline constexpr int kGroupThreads = 128;  // a warpgroup
 inline constexpr int kConsumers = 2 * kGroupThreads;
+inline constexpr int kLoaderWarps = 2;  // one for the keys, one for the values
 
 struct Tile {
   StepSequence sequence;
@@ -51,6 +52,8 @@ struct PrefillShared {
   alignas(1024) uint8_t k[kStages][StepLayout<kDim>::kBytes];
   alignas(1024) uint8_t v[kStages][StepLayout<kDim>::kBytes];
   uint64_t k_full[kStages], k_empty[kStages], v_full[kStages], v_empty[kStages];
+  uint64_t ran;          // all computing and loading warps have made their first run
+  uint32_t asked_again;  // by a computing warp, before it arrives at `ran`; else 0
   Tile tile;
 };
 
