@@ -33,8 +33,8 @@ class Transformer {
   absl::Status Forward(const Batch& batch);
 
   // This rank's part of the logits of the last batch's outputs [begin, begin + count): [count, own
-  // vocabulary], valid until the next call. REQUIRES: begin is a multiple of logit_rows_max(), count
-  // at most that.
+  // vocabulary], valid until the next call. REQUIRES: begin is a multiple of logit_rows_max(), and
+  // count at most that.
   Tensor Logits(int64_t begin, int64_t count);
   int64_t logit_rows_max() const { return logits_.rows; }
 

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/status_macros.h"
 #include "worker/cuda/attention/decode_launch.h"
+#include "worker/cuda/device/arrival.h"
 #include "worker/cuda/device/cuda_status.h"
 
 namespace headgate {
@@ -46,26 +47,21 @@ absl::Status DecodeAttention::Allocate(int64_t sequences_max, cudaStream_t strea
     used += (count * static_cast<int64_t>(size) + 255) / 256 * 256;
     return at;
   };
-  const int64_t parts = int64_t{2} * plan_.blocks * kDecodeGroupMax;
   const int64_t row_begin = cut(plan_.layers + 1, sizeof(int64_t));
   const int64_t rows =
       cut(static_cast<int64_t>(layout_.rows.size()) * sequences_max, sizeof(DecodeRow));
   const int64_t starts = cut(int64_t{plan_.layers} * plan_.starts_max, sizeof(DecodeStart));
-  const int64_t sums = cut(parts * layout_.head_dim / 2, sizeof(float2));
-  const int64_t stats = cut(parts, sizeof(float2));
-  const int64_t arrived = cut(plan_.blocks, sizeof(int32_t));
+  const int64_t parts_bytes = 2 * plan_.blocks * DecodePartBytes(kDecodeGroupMax, layout_.head_dim);
+  const int64_t parts = cut(parts_bytes, 1);
   const int64_t turns = cut(sequences_max * layout_.head_dim, sizeof(float));
   ASSIGN_OR_RETURN(memory_, CudaBuffer::Create(MemoryPlace::kDevice, used));
   plan_.row_begin = reinterpret_cast<const int64_t*>(memory_.data() + row_begin);
   plan_.rows = reinterpret_cast<DecodeRow*>(memory_.data() + rows);
   plan_.starts = reinterpret_cast<DecodeStart*>(memory_.data() + starts);
   plan_.turns = reinterpret_cast<float*>(memory_.data() + turns);
-  sums_ = reinterpret_cast<float2*>(memory_.data() + sums);
-  stats_ = reinterpret_cast<float2*>(memory_.data() + stats);
-  arrived_ = reinterpret_cast<int32_t*>(memory_.data() + arrived);
-  RETURN_IF_ERROR(CudaStatus(
-      cudaMemsetAsync(arrived_, 0, static_cast<size_t>(plan_.blocks) * sizeof(int32_t), stream),
-      "clearing counters"));
+  block_parts_ = reinterpret_cast<uint4*>(memory_.data() + parts);
+  RETURN_IF_ERROR(
+      CudaStatus(EmptyCells(block_parts_, parts_bytes, stream), "emptying what blocks exchange"));
   return CudaStatus(
       cudaMemcpyAsync(memory_.data() + row_begin, layout_.row_begin.data(),
                       layout_.row_begin.size() * sizeof(int64_t), cudaMemcpyHostToDevice, stream),
@@ -93,9 +89,7 @@ void DecodeAttention::Launch(const AttentionCall& call, int64_t layer, cudaStrea
   decode.starts = plan_.starts + layer * plan_.starts_max;
   decode.blocks = plan_.blocks;
   decode.page_shift = plan_.page_shift;
-  decode.sums = sums_;
-  decode.stats = stats_;
-  decode.arrived = arrived_;
+  decode.block_parts = block_parts_;
   decode.processor_shared_bytes = processor_shared_bytes_;
   decode.turns = plan_.inv_freq == nullptr ? nullptr : plan_.turns;
   decode.overlaps = !fresh_;

@@ -50,9 +50,7 @@ class DecodeAttention {
   int64_t group_ = 0;  // planned
   int64_t processor_shared_bytes_ = 0;
   bool fresh_ = false;  // no launch since the plan
-  float2* sums_ = nullptr;
-  float2* stats_ = nullptr;
-  int32_t* arrived_ = nullptr;
+  uint4* block_parts_ = nullptr;
 };
 
 }  // namespace headgate

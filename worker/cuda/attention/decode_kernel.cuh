@@ -21,7 +21,7 @@ namespace headgate {
 // A warp's tiles, from `start` to `end`, whatever rows these are of.
 template <int kDim, int kQueryTiles, int kStages>
 __device__ void ReadTiles(const DecodeCall& call, const DecodeStart& start, int32_t end,
-                          const Partials& parts, int* slot_rows) {
+                          const WarpParts& parts, int* slot_rows) {
   const AttentionCall& a = call.attention;
   const int lane = static_cast<int>(threadIdx.x) % kWarpLanes;
   const int64_t value_bytes = static_cast<int64_t>(a.tables.page_tokens) * kDim * 2;
@@ -91,18 +91,28 @@ __device__ void ReadTiles(const DecodeCall& call, const DecodeStart& start, int3
   }
 }
 
-// Merges the warps' parts of each row. Rows within the block's tiles are written out, parts of the
-// others go to memory; open[1] is the one that began here, open[0] one that began before, or -1.
+// By all threads of the block: emit(part's number, part) for each of a row's parts, merged from
+// those of the warps from `slot` on.
+template <int kDim, typename Emit>
+__device__ void ForEachPart(const WarpParts& parts, int slot, int warp_last, int group, Emit emit) {
+  for (int i = static_cast<int>(threadIdx.x); i < group * (kDim / 2); i += blockDim.x) {
+    emit(i, MergeWarpParts<kDim>(parts, slot, warp_last, group, i));
+  }
+}
+
+// Merges the warps' parts of each row of the block. What is whole is written out. Of the one row
+// that goes on after the block's tiles, its part goes to the block where that ends; the one that
+// began before them and ends here comes last, so that blocks never wait for each other in a chain.
 template <int kDim, int kWarps>
-__device__ void MergeWarps(const DecodeCall& call, int32_t begin, int32_t end,
-                           const Partials& parts, const int* slot_rows, int (&open)[2]) {
+__device__ void MergeRows(const DecodeCall& call, int32_t begin, int32_t end,
+                          const WarpParts& parts, const int* slot_rows) {
   const AttentionCall& a = call.attention;
   const int group = a.heads / a.kv_heads;
-  open[0] = open[1] = -1;
   static_assert(2 * kWarps <= kWarpLanes);
   const int lane = static_cast<int>(threadIdx.x) % kWarpLanes;
   const int mine = lane < 2 * kWarps ? slot_rows[lane] : -1;
   const bool continues = lane > 0 && lane % 2 == 0;
+  int ending = -1, ending_last = 0;  // its slot, and its last warp
   for (uint32_t firsts = __ballot_sync(kAll, mine >= 0 && !continues); firsts != 0;
        firsts &= firsts - 1) {
     const int slot = __ffs(static_cast<int>(firsts)) - 1;
@@ -110,65 +120,27 @@ __device__ void MergeWarps(const DecodeCall& call, int32_t begin, int32_t end,
     const int last =
         slot / 2 + __popc(__ballot_sync(kAll, continues && lane > slot && mine == row));
     const DecodeRow of = call.rows[row];
-    if (of.tile_begin >= begin && of.tile_end <= end) {
-      MergePartials<kDim, true>(parts, slot, last, group,
-                                [&](int query, int pair, float2 sum, float2 stats) {
-                                  WriteOut<kDim>(a, of, query, pair, sum, stats.y);
-                                });
-      continue;
-    }
-    const int began_here = of.tile_begin >= begin ? 1 : 0;
-    const int to = 2 * static_cast<int>(blockIdx.x) + began_here;
-    MergePartials<kDim, true>(
-        parts, slot, last, group, [&](int query, int pair, float2 sum, float2 stats) {
-          Keep<kDim>({call.sums, call.stats}, to, group, query, pair, sum, stats);
-        });
-    if (began_here != 0) {
-      open[1] = row;
+    const bool began = of.tile_begin >= begin, ends = of.tile_end <= end;
+    if (!began && ends) {
+      ending = slot;
+      ending_last = last;
+    } else if (began && ends) {
+      ForEachPart<kDim>(parts, slot, last, group,
+                        [&](int i, const Part& part) { WriteOut<kDim>(a, of, i, part); });
     } else {
-      open[0] = row;
+      const int64_t to = 2 * static_cast<int64_t>(blockIdx.x) + (began ? 1 : 0);
+      ForEachPart<kDim>(parts, slot, last, group, [&](int i, const Part& part) {
+        SendPart(BlockPart<kDim>(call.block_parts, to, group, i), part);
+      });
     }
   }
-}
-
-// Returns the value before. What the block wrote before its last barrier is visible to a block that
-// sees the sum, after its next barrier.
-__device__ inline int32_t AddAcrossBlocks(int32_t* to, int32_t value) {
-  int32_t before;
-  asm volatile("atom.add.acq_rel.gpu.global.s32 %0, [%1], %2;"
-               : "=r"(before)
-               : "l"(to), "r"(value)
-               : "memory");
-  return before;
-}
-
-// Rows cut over blocks are finished by the last of their blocks that gets here.
-template <int kDim>
-__device__ void FinishRows(const DecodeCall& call, const int (&open)[2], bool* finishes) {
-  __syncthreads();  // every thread's part is written
-  if (threadIdx.x < 2) {
-    const int row = threadIdx.x == 0 ? open[0] : open[1];
-    bool last = false;
-    if (row >= 0) {
-      const DecodeRow of = call.rows[row];
-      int32_t* arrived = call.arrived + of.block_first;
-      last = AddAcrossBlocks(arrived, 1) == of.block_last - of.block_first;
-      if (last) *arrived = 0;  // for the next launch
-    }
-    finishes[threadIdx.x] = last;
-  }
-  __syncthreads();
-  const AttentionCall& a = call.attention;
-#pragma unroll
-  for (int i = 0; i < 2; ++i) {
-    if (!finishes[i]) continue;
-    const DecodeRow of = call.rows[open[i]];
-    MergePartials<kDim, false>({call.sums, call.stats}, 2 * of.block_first + 1, of.block_last,
-                               a.heads / a.kv_heads,
-                               [&](int query, int pair, float2 sum, float2 stats) {
-                                 WriteOut<kDim>(a, of, query, pair, sum, stats.y);
-                               });
-  }
+  if (ending < 0) return;
+  const DecodeRow of = call.rows[__shfl_sync(kAll, mine, ending)];
+  ForEachPart<kDim>(parts, ending, ending_last, group, [&](int i, const Part& part) {
+    WriteOut<kDim>(a, of, i,
+                   AwaitBlockParts<kDim>(call.block_parts, 2 * of.block_first + 1, of.block_last,
+                                         group, i, part));
+  });
 }
 
 constexpr int64_t DecodeSharedBytes(int warps, int group, int dim) {
@@ -179,10 +151,9 @@ template <int kDim, int kQueryTiles, int kWarps, int kStages>
 __global__ void __launch_bounds__(kWarps* kWarpLanes, 1) DecodeKernel(const DecodeCall call) {
   extern __shared__ float2 shared[];
   __shared__ int slot_rows[2 * kWarps];
-  __shared__ bool finishes[2];
   LetNextKernelStart();  // its blocks follow these one by one, with their first tiles' loads
   const int group = call.attention.heads / call.attention.kv_heads;
-  const Partials parts = {shared, shared + 2 * kWarps * group * (kDim / 2)};
+  const WarpParts parts = {shared, shared + 2 * kWarps * group * (kDim / 2)};
   const DecodeStart* starts = call.starts + blockIdx.x * kWarps;
   const int warp = static_cast<int>(threadIdx.x) / kWarpLanes;
   const DecodeStart mine = starts[warp];
@@ -197,9 +168,7 @@ __global__ void __launch_bounds__(kWarps* kWarpLanes, 1) DecodeKernel(const Deco
   }
   if (begin == end) return;
   __syncthreads();
-  int open[2];
-  MergeWarps<kDim, kWarps>(call, begin, end, parts, slot_rows, open);
-  if (open[0] >= 0 || open[1] >= 0) FinishRows<kDim>(call, open, finishes);
+  MergeRows<kDim, kWarps>(call, begin, end, parts, slot_rows);
 }
 
 }  // namespace headgate

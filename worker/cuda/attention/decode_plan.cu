@@ -2,6 +2,7 @@
 
 #include "kvstore/kv_layout.h"
 #include "worker/cuda/attention/decode_plan.h"
+#include "worker/cuda/device/launch.cuh"
 #include "worker/cuda/rows/rotation.cuh"
 
 namespace headgate {
@@ -104,7 +105,8 @@ __device__ void FindTurns(const DecodePlan& plan, const StepView& step) {
   }
 }
 
-// One block per layer.
+// One block per layer. Runs beside the kernels before it: what it reads was there before the step's
+// first one.
 __global__ void __launch_bounds__(kThreads)
     PlanKernel(DecodePlan plan, PageTables tables, StepView step) {
   DecodeRow* rows = plan.rows + plan.row_begin[blockIdx.x] * plan.sequences_max;
@@ -138,6 +140,7 @@ __global__ void __launch_bounds__(kThreads)
     }
     starts[i] = start;
   }
+  AwaitEarlierKernels();
 }
 
 }  // namespace
@@ -145,7 +148,8 @@ __global__ void __launch_bounds__(kThreads)
 void LaunchDecodePlan(const DecodePlan& plan, const PageTables& tables, const StepView& step,
                       cudaStream_t stream) {
   if (plan.layers == 0) return;
-  PlanKernel<<<static_cast<unsigned>(plan.layers), kThreads, 0, stream>>>(plan, tables, step);
+  LaunchOverlapping(PlanKernel, static_cast<unsigned>(plan.layers), kThreads, 0, stream, plan,
+                    tables, step);
 }
 
 }  // namespace headgate

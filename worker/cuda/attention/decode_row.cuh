@@ -125,10 +125,16 @@ __device__ void WriteOut(const AttentionCall& a, const DecodeRow& row, int query
       __floats2bfloat162_rn(__fdividef(sum.x, weight), __fdividef(sum.y, weight));
 }
 
+// Part i of the row.
 template <int kDim>
-__device__ void Keep(const Partials& to, int slot, int group, int query, int pair, float2 sum,
+__device__ void WriteOut(const AttentionCall& a, const DecodeRow& row, int i, const Part& part) {
+  WriteOut<kDim>(a, row, i / (kDim / 2), i % (kDim / 2), part.sum, part.weight);
+}
+
+template <int kDim>
+__device__ void Keep(const WarpParts& to, int slot, int group, int query, int pair, float2 sum,
                      float2 stats) {
-  to.sums[(static_cast<int64_t>(slot) * group + query) * (kDim / 2) + pair] = sum;
+  to.sums[(slot * group + query) * (kDim / 2) + pair] = sum;
   if (pair == 0) to.stats[slot * group + query] = stats;
 }
 
@@ -136,7 +142,7 @@ __device__ void Keep(const Partials& to, int slot, int group, int query, int pai
 // within its tiles is written out; a part is kept, and slot_rows says of which row.
 template <int kDim, int kQueryTiles>
 __device__ void LeaveRow(const DecodeCall& call, int32_t row, int32_t begin, bool ends,
-                         RowState<kDim, kQueryTiles>& state, const Partials& parts,
+                         RowState<kDim, kQueryTiles>& state, const WarpParts& parts,
                          int* slot_rows) {
   const int lane = static_cast<int>(threadIdx.x) % kWarpLanes;
   const int warp = static_cast<int>(threadIdx.x) / kWarpLanes;

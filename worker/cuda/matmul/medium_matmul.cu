@@ -31,8 +31,8 @@ constexpr int kColumns = kSwizzleCols;  // of a stage
 constexpr int kTileRowsMax = 4 * kMmaRows;
 constexpr int kStagesMax = 16;
 constexpr int kOutputs = 8;  // that a thread finishes at once
-// A multiprocessor has 228 KB: a block of the norm after the product (row_ops.cu; CUDA reserves 1 KB
-// for every block) may wait beside it, and does not keep the next product's from beginning.
+// A multiprocessor has 228 KB, of which CUDA reserves 1 for every block: a block of the norm after
+// the product (row_ops.cu) may wait beside it, and does not keep the next product's from beginning.
 constexpr int64_t kSharedBytes = 225 << 10;
 
 struct Work {
