@@ -8,7 +8,10 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status_macros.h"
+#include "worker/cuda/device/arrival.h"
 #include "worker/cuda/device/cuda_status.h"
+#include "worker/cuda/group/peer_gather.h"
+#include "worker/cuda/group/peer_sum.h"
 
 namespace headgate {
 namespace {
@@ -21,6 +24,8 @@ struct Card {
 };
 constexpr size_t kCardFloats = sizeof(Card) / sizeof(float);
 static_assert(sizeof(Card) % sizeof(float) == 0);
+
+constexpr int64_t kCellBytes = sizeof(uint4);
 
 // Memory of other processes is shared by whole pages of this size: nothing else lies in ours.
 constexpr int64_t kPageBytes = int64_t{2} << 20;
@@ -112,7 +117,6 @@ absl::StatusOr<std::unique_ptr<PeerGroup>> PeerGroup::Meet(Collective& peers, cu
 }
 
 absl::Status PeerGroup::Allocate(int rank, int ranks) {
-  constexpr int64_t kCellBytes = sizeof(uint4);
   const int64_t cell_of_all = kCellBytes * 2 * (ranks - 1);
   if (!(cell_of_all <= options_.inbox_bytes && options_.inbox_bytes <= int64_t{1} << 32)) {
     return absl::InvalidArgumentError(
@@ -141,10 +145,7 @@ absl::Status PeerGroup::Allocate(int rank, int ranks) {
 }
 
 absl::Status PeerGroup::Empty() {
-  static_assert(kEmptyWord == 0xffffffffu);
-  RETURN_IF_ERROR(
-      Tried(cudaMemsetAsync(inbox_.data(), 0xff, static_cast<size_t>(inbox_.bytes()), stream_),
-            "emptying the inbox"));
+  RETURN_IF_ERROR(Tried(EmptyCells(inbox_.data(), inbox_.bytes(), stream_), "emptying the inbox"));
   RETURN_IF_ERROR(
       Tried(cudaMemsetAsync(turns_.data(), 0, static_cast<size_t>(turns_.bytes()), stream_),
             "clearing turns"));
@@ -173,18 +174,29 @@ PeerGroup::~PeerGroup() {
   }
 }
 
-bool PeerGroup::Takes(Tensor delta) const {
-  const int64_t sent_bytes = delta.rows * delta.cols * 2 * (view_.ranks - 1);
-  return delta.dtype == DType::kBF16 && delta.cols % kCellValues == 0 &&
-         delta.cols <= std::min(kPeerColsMax, view_.cells_max * kCellValues) &&
+bool PeerGroup::SendsHere(int64_t rows, int64_t row_bytes) const {
+  const int64_t sent_bytes = rows * row_bytes * (view_.ranks - 1);
+  return row_bytes % kCellBytes == 0 && row_bytes / kCellBytes <= view_.cells_max &&
          (view_.ranks == 2 || sent_bytes <= options_.sent_bytes_max);
 }
 
-void PeerGroup::InSlices(Tensor delta, absl::FunctionRef<void(int64_t, int64_t)> sum) const {
-  if (delta.cols == 0) return;
-  const int64_t rows_max = view_.cells_max * kCellValues / delta.cols;
-  for (int64_t begin = 0; begin < delta.rows; begin += rows_max) {
-    sum(begin, std::min(rows_max, delta.rows - begin));
+bool PeerGroup::Takes(Tensor delta) const {
+  return delta.dtype == DType::kBF16 && delta.cols <= kPeerColsMax &&
+         SendsHere(delta.rows, delta.cols * 2);
+}
+
+bool PeerGroup::TakesColumns(Tensor own, std::span<const int64_t> widths) const {
+  return own.dtype == DType::kF32 && SendsHere(own.rows, own.cols * 4) &&
+         std::all_of(widths.begin(), widths.end(),
+                     [&own](int64_t width) { return width == own.cols; });
+}
+
+void PeerGroup::InSlices(int64_t rows, int64_t row_bytes,
+                         absl::FunctionRef<void(int64_t, int64_t)> use) const {
+  if (row_bytes == 0) return;
+  const int64_t rows_max = view_.cells_max * kCellBytes / row_bytes;
+  for (int64_t begin = 0; begin < rows; begin += rows_max) {
+    use(begin, std::min(rows_max, rows - begin));
   }
 }
 
@@ -196,7 +208,7 @@ absl::Status PeerGroup::SumAddRmsNorm(Tensor residual, Tensor delta, std::span<c
         out.cols == cols && static_cast<int64_t>(weight.size()) == cols)
       << "SumAddRmsNorm shapes";
   RETURN_IF_ERROR(Check());
-  InSlices(delta, [&](int64_t begin, int64_t rows) {
+  InSlices(delta.rows, delta.cols * 2, [&](int64_t begin, int64_t rows) {
     LaunchSumAddRmsNorm(view_, residual.f32() + begin * cols,
                         static_cast<const __nv_bfloat16*>(delta.data) + begin * cols, weight.data(),
                         eps, rows, cols, static_cast<__nv_bfloat16*>(out.data) + begin * cols,
@@ -211,12 +223,25 @@ absl::Status PeerGroup::SumAdd(Tensor residual, Tensor delta) {
         residual.cols == delta.cols)
       << "SumAdd shapes";
   RETURN_IF_ERROR(Check());
-  InSlices(delta, [&](int64_t begin, int64_t rows) {
+  InSlices(delta.rows, delta.cols * 2, [&](int64_t begin, int64_t rows) {
     LaunchSumAdd(view_, residual.f32() + begin * delta.cols,
                  static_cast<const __nv_bfloat16*>(delta.data) + begin * delta.cols, rows,
                  delta.cols, stream_);
   });
   CudaCheck(cudaGetLastError(), "SumAdd");
+  return absl::OkStatus();
+}
+
+absl::Status PeerGroup::GatherColumns(Tensor own, std::span<const int64_t> widths, Tensor out) {
+  CHECK(TakesColumns(own, widths) && out.dtype == DType::kF32 && out.rows == own.rows &&
+        out.cols == own.cols * view_.ranks)
+      << "GatherColumns shapes";
+  RETURN_IF_ERROR(Check());
+  InSlices(own.rows, own.cols * 4, [&](int64_t begin, int64_t rows) {
+    LaunchGatherColumns(view_, own.f32() + begin * own.cols, rows, own.cols,
+                        out.f32() + begin * out.cols, stream_);
+  });
+  CudaCheck(cudaGetLastError(), "GatherColumns");
   return absl::OkStatus();
 }
 

@@ -1,7 +1,7 @@
-// Sums over ranks by direct stores into the peers' memory (NVLink, or PCIe where the GPUs can do
-// that), beside NcclGroup. One step thread per rank; all ranks make the same calls. Calls may be
-// captured in a CUDA graph and replayed. `headgate bench allreduce`, two H200, 18 NVLinks, bf16,
-// 128 calls in a graph, median microseconds:
+// Sums and gathers over ranks by direct stores into the peers' memory (NVLink, or PCIe where the
+// GPUs can do that), beside NcclGroup. One step thread per rank; all ranks make the same calls.
+// Calls may be captured in a CUDA graph and replayed. `headgate bench allreduce`, two H200, 18
+// NVLinks, bf16, 128 calls in a graph, median microseconds:
 //   KB                       8     64    512   2,048   8,192   32,768
 //   SumAddRmsNorm          2.7    3.1    4.7     9.0    27.8      113
 //   SumAdd                 2.0    2.2    3.6     8.0    28.3      115
@@ -28,18 +28,18 @@
 #include "absl/time/time.h"
 #include "worker/collective/collective.h"
 #include "worker/cuda/device/device_buffer.h"
-#include "worker/cuda/group/peer_sum.h"
+#include "worker/cuda/group/peer_view.h"
 #include "worker/tensor.h"
 
 namespace headgate {
 
 struct PeerGroupOptions {
-  // Device memory for what arrives. A sum for which a rank sends more than half of it is made in
+  // Device memory for what arrives. A call for which a rank sends more than half of it is made in
   // several kernels, of some rows each.
   int64_t inbox_bytes = int64_t{16} << 20;
-  // What a rank of three or more may send for one sum, to all peers together. Here a value crosses
-  // a link once per peer, with NCCL about twice: larger sums are NCCL's. Two ranks sum any size
-  // here.
+  // What a rank of three or more may send for one call, to all peers together. Of a sum a value
+  // crosses a link once per peer here, with NCCL about twice: more is NCCL's. Two ranks send any
+  // size here.
   int64_t sent_bytes_max = int64_t{4} << 20;
   absl::Duration timeout = absl::Seconds(30);  // for a peer to come to the same call
 };
@@ -69,6 +69,12 @@ class PeerGroup {
                              float eps, Tensor out);
   // The same without a norm.
   absl::Status SumAdd(Tensor residual, Tensor delta);
+  // Whether GatherColumns can do it; the same answer on every rank.
+  bool TakesColumns(Tensor own, std::span<const int64_t> widths) const;
+  // out = the ranks' columns side by side, of which `widths` says how many each rank has.
+  // Asynchronous. REQUIRES: TakesColumns(own, widths). Errors: as Check.
+  //                                        fp32; own [rows, cols], out [rows, sum of widths]
+  absl::Status GatherColumns(Tensor own, std::span<const int64_t> widths, Tensor out);
   // UNAVAILABLE when a peer did not come, as far as kernels have said so until now.
   absl::Status Check() const;
   // Kernels that wait for a peer end at once, their sums are NaN: the group is over.
@@ -79,8 +85,11 @@ class PeerGroup {
       : stream_(stream), options_(options), inbox_(inbox) {}
   absl::Status Allocate(int rank, int ranks);
   absl::Status Empty();
-  // Calls sum(first row, rows) for the slices that the inbox holds, in order.
-  void InSlices(Tensor delta, absl::FunctionRef<void(int64_t, int64_t)> sum) const;
+  // Whether rows of so many bytes, that every rank sends, come through the inbox.
+  bool SendsHere(int64_t rows, int64_t row_bytes) const;
+  // Calls use(first row, rows) for the slices that the inbox holds, in order.
+  void InSlices(int64_t rows, int64_t row_bytes,
+                absl::FunctionRef<void(int64_t, int64_t)> use) const;
   absl::Status Map(int peer, const cudaIpcMemHandle_t& inbox);
 
   const cudaStream_t stream_;

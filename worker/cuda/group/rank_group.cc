@@ -51,6 +51,9 @@ absl::Status RankGroup::SumAdd(Tensor residual, Tensor delta) {
 
 absl::Status RankGroup::GatherColumns(Tensor own, std::span<const int64_t> widths, Tensor parts,
                                       Tensor out) {
+  if (near_ != nullptr && near_->TakesColumns(own, widths)) {
+    return near_->GatherColumns(own, widths, out);
+  }
   return nccl_->GatherColumns(own, widths, parts, out);
 }
 
