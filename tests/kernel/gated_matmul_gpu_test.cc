@@ -26,7 +26,7 @@ float FromBf16(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t
 
 class GpuGatedMatMulTest : public testing::Test {
  protected:
-  static constexpr int64_t kRowsMax = 65;
+  static constexpr int64_t kRowsMax = MediumMatMul::kRowsMax;
 
   CudaBuffer Device(int64_t bytes) {
     CudaBuffer buffer =
@@ -141,15 +141,21 @@ TEST_F(GpuGatedMatMulTest, GatesAsSiluMulDoes) {
 // Half a tile, several blocks that share a tile, and more tiles than blocks.
 TEST_F(GpuGatedMatMulTest, GatesMoreRowsAsSiluMulDoes) {
   for (const Shape& shape : {Shape{16, 40}, Shape{208, 1016}, Shape{3072, 576}, Shape{40000, 64}}) {
-    ExpectGated(shape, {17, 32, 33, 40, 64});
+    ExpectGated(shape, {17, 32, 33, 40, 64, 65, 96});
   }
   ExpectGated({48, 14336}, {5, 16, 64});
+}
+
+TEST_F(GpuGatedMatMulTest, GatesManyRowsOfLongProductsAsSiluMulDoes) {
+  for (const Shape& shape : {Shape{48, 14336}, Shape{17600, 4096}}) {
+    ExpectGated(shape, {65, 96, 97, 128});
+  }
 }
 
 // Rows and columns that cuBLASLt multiplies.
 TEST_F(GpuGatedMatMulTest, OthersAreDoneInParts) {
   ExpectGated({14, 24}, {17, 40, 65});
-  ExpectGated({3072, 576}, {65});
+  ExpectGated({3072, 576}, {97});
   ExpectGated({26, 14336}, {16});
   ExpectGated({48, 20}, {1, 3, 16});
 }

@@ -1,9 +1,11 @@
 // Matrix products against the CPU backend, the oracle, on the same bf16-rounded inputs: the kernels
-// for up to 16 and up to 64 rows, cuBLASLt beyond.
+// for up to 16 and up to 128 rows, and cuBLASLt.
 #include "tests/kernel/cuda_rig.h"
 #include "worker/cpu/cpu_backend.h"
+#include "worker/cuda/device/cuda_status.h"
 #include "worker/cuda/device/launch.cuh"
 #include "worker/cuda/matmul/medium_matmul.h"
+#include "worker/cuda/weights/device_matrix.h"
 
 namespace headgate {
 namespace {
@@ -17,13 +19,13 @@ struct Shape {
 };
 
 // Rows of x: all that one kernel takes, and where another or another size of it begins.
-constexpr int64_t kCounts[] = {1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13,
-                               14, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 66};
+constexpr int64_t kCounts[] = {1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14,
+                               15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 95, 96, 97, 98};
 
 class GpuMatMulTest : public testing::Test {
  protected:
-  // w [n, k], x [66, k] and a bias, on both devices.
-  void Use(int64_t n, int64_t k) {
+  // w [n, k], x [rows, k] and a bias, on both devices.
+  void Use(int64_t n, int64_t k, int64_t rows = kRows) {
     n_ = n;
     k_ = k;
     const auto values = Rounded(RandomFloats(static_cast<size_t>(n * k), 1, 0.02f));
@@ -31,13 +33,13 @@ class GpuMatMulTest : public testing::Test {
         {reinterpret_cast<const std::byte*>(values.data()), DType::kF32, n, k, k});
     w_gpu_ = gpu_->Pack(matrix, WeightFormat::kBF16).value();
     w_cpu_ = cpu_->Pack(matrix, WeightFormat::kF32).value();
-    x_values_ = Rounded(RandomFloats(static_cast<size_t>(kRows * k), 2));
-    x_ = NewTensor(*gpu_, x_values_, kRows, TensorUse::kOperand);
+    x_values_ = Rounded(RandomFloats(static_cast<size_t>(rows * k), 2));
+    x_ = NewTensor(*gpu_, x_values_, rows, TensorUse::kOperand);
     bias_ = RandomFloats(static_cast<size_t>(n), 3);
     bias_gpu_ = gpu_->Upload(bias_).value();
-    expected_.assign(static_cast<size_t>(kRows * n), 0.0f);
-    const Tensor x_host = {x_values_.data(), DType::kF32, kRows, k};
-    cpu_->MatMul(x_host, *w_cpu_, {}, {expected_.data(), DType::kF32, kRows, n});
+    expected_.assign(static_cast<size_t>(rows * n), 0.0f);
+    const Tensor x_host = {x_values_.data(), DType::kF32, rows, k};
+    cpu_->MatMul(x_host, *w_cpu_, {}, {expected_.data(), DType::kF32, rows, n});
   }
 
   // The product of rows [first, first + m) of x.
@@ -70,7 +72,7 @@ class GpuMatMulTest : public testing::Test {
     }
   }
 
-  static constexpr int64_t kRows = 66;
+  static constexpr int64_t kRows = 98;
   std::unique_ptr<Backend> gpu_ = NewCudaBackend();
   std::unique_ptr<Backend> cpu_ = MakeCpuBackend({}).value();
   int64_t n_ = 0;
@@ -125,7 +127,8 @@ TEST_F(GpuMatMulTest, GivesARowTheSameBitsInEveryRunAndBatch) {
     Shape shape;
     int64_t least, most;
   } cases[] = {{{4100, 4096}, 1, 16},  {{2501, 14336}, 1, 4},   {{100, 1016}, 1, 16},
-               {{4104, 4096}, 17, 64}, {{2504, 14336}, 17, 64}, {{104, 1016}, 17, 64}};
+               {{4104, 4096}, 17, 64}, {{2504, 14336}, 17, 64}, {{104, 1016}, 17, 64},
+               {{4104, 4096}, 65, 96}, {{104, 1016}, 65, 96}};
   for (const auto& [shape, least, most] : cases) {
     SCOPED_TRACE(testing::Message() << "n " << shape.n << ", k " << shape.k);
     Use(shape.n, shape.k);
@@ -141,6 +144,35 @@ TEST_F(GpuMatMulTest, GivesARowTheSameBitsInEveryRunAndBatch) {
   }
 }
 
+// Sizes of the kernel of more than 64 rows; of one to the next a row keeps its bits.
+TEST_F(GpuMatMulTest, AgreesForManyRowsOfLongProducts) {
+  if (ComputeCapabilityMajor() != 9) GTEST_SKIP() << "not a Hopper GPU";
+  const MediumMatMul medium;
+  for (const Shape& shape : {Shape{104, 14336}, Shape{2504, 14336}, Shape{20000, 4096}}) {
+    Use(shape.n, shape.k, MediumMatMul::kRowsMax);
+    std::vector<float> before;
+    for (const int64_t m : {65, 95, 96, 97, 112, 127, 128}) {
+      SCOPED_TRACE(testing::Message() << "n " << n_ << ", k " << k_ << ", m " << m);
+      const Tensor out = gpu_->Allocate(m, n_, TensorUse::kSum).value();
+      Poison(out);
+      MatMulCall call{.x = static_cast<const __nv_bfloat16*>(x_.data),
+                      .w = static_cast<const DeviceMatrix&>(*w_gpu_).data(),
+                      .bias = bias_gpu_.data(),
+                      .out = out.data,
+                      .out_dtype = DType::kF32,
+                      .m = m,
+                      .n = n_,
+                      .k = k_};
+      ASSERT_TRUE(medium.Run(call, nullptr));
+      CudaCheck(cudaDeviceSynchronize(), "a product");
+      const std::vector<float> got = Get(out);
+      ExpectClose(got, Expected(m, true), kSumError);
+      EXPECT_TRUE(std::equal(before.begin(), before.end(), got.begin())) << "not the same bits";
+      before = got;
+    }
+  }
+}
+
 TEST(MediumMatMulTest, TakesWhatItSays) {
   if (ComputeCapabilityMajor() != 9) GTEST_SKIP() << "not a Hopper GPU";
   const MediumMatMul medium;
@@ -150,13 +182,24 @@ TEST(MediumMatMulTest, TakesWhatItSays) {
   EXPECT_TRUE(takes(1, 8, 8, false));
   EXPECT_TRUE(takes(64, 128256, 4096, false));
   EXPECT_TRUE(takes(64, 28672, 4096, true));
-  EXPECT_FALSE(takes(65, 4096, 4096, false));
+  EXPECT_TRUE(takes(96, 4096, 4096, false));
+  EXPECT_FALSE(takes(97, 4096, 4096, false));
+  EXPECT_TRUE(takes(128, 28672, 4096, true));
+  EXPECT_TRUE(takes(128, 4096, 14336, false));
+  EXPECT_FALSE(takes(129, 4096, 14336, false));
   EXPECT_FALSE(takes(64, 4100, 4096, false));
   EXPECT_FALSE(takes(64, 4104, 4096, true));
   EXPECT_FALSE(takes(64, 4096, 4100, false));
   EXPECT_FALSE(takes(0, 4096, 4096, false));
   EXPECT_FALSE(takes(64, 0, 4096, false));
   EXPECT_FALSE(takes(64, 4096, 0, false));
+  const auto rows_max = [&](int64_t n, int64_t k) {
+    return medium.RowsMax({.m = 1, .n = n, .k = k});
+  };
+  EXPECT_EQ(rows_max(28672, 4096), 128);
+  EXPECT_EQ(rows_max(128256, 4096), 96);
+  EXPECT_EQ(rows_max(4096, 4096), 96);
+  EXPECT_EQ(rows_max(4096, 4100), 0);
 }
 
 TEST_F(GpuMatMulTest, LeavesNothingForAnEmptyProduct) {

@@ -90,23 +90,22 @@ __device__ inline void WgmmaAdd(float (&d)[32], const uint32_t (&a)[4], uint64_t
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
 }
 
-// d [64, n] (+)= a [64, 16] * b [n, 16]^T, k contiguous in shared memory: n = 32, 64.
-__device__ inline void WgmmaShared(float (&d)[16], uint64_t a, uint64_t b, int accumulate) {
-  asm volatile(
-      "{\n.reg .pred p;\nsetp.ne.b32 p, %18, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n32k16.f32.bf16.bf16 "
-      "{" HEADGATE_NAMES_16 "}, %16, %17, p, 1, 1, 0, 0;\n}\n"
-      : HEADGATE_REGS_16(d, 0)
-      : "l"(a), "l"(b), "r"(accumulate));
-}
-__device__ inline void WgmmaShared(float (&d)[32], uint64_t a, uint64_t b, int accumulate) {
-  asm volatile(
-      "{\n.reg .pred p;\nsetp.ne.b32 p, %34, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 "
-      "{" HEADGATE_NAMES_32 "}, %32, %33, p, 1, 1, 0, 0;\n}\n"
-      : HEADGATE_REGS_32(d, 0)
-      : "l"(a), "l"(b), "r"(accumulate));
-}
+// d [64, n] (+)= a [64, 16] * b [n, 16]^T, k contiguous in shared memory: n = 32, 64, 96, 128.
+// In the macro: `names` of d's registers, and the numbers of the operands after them.
+#define HEADGATE_WGMMA_SHARED(count, n, names, first, second, third, ...)                        \
+  __device__ inline void WgmmaShared(float(&d)[count], uint64_t a, uint64_t b, int accumulate) { \
+    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %" third                                      \
+                 ", 0;\nwgmma.mma_async.sync.aligned.m64n" n "k16.f32.bf16.bf16 {" names         \
+                 "}, %" first ", %" second ", p, 1, 1, 0, 0;\n}\n"                               \
+                 : __VA_ARGS__                                                                   \
+                 : "l"(a), "l"(b), "r"(accumulate));                                             \
+  }
+HEADGATE_WGMMA_SHARED(16, "32", HEADGATE_NAMES_16, "16", "17", "18", HEADGATE_REGS_16(d, 0))
+HEADGATE_WGMMA_SHARED(32, "64", HEADGATE_NAMES_32, "32", "33", "34", HEADGATE_REGS_32(d, 0))
+HEADGATE_WGMMA_SHARED(48, "96", HEADGATE_NAMES_48, "48", "49", "50", HEADGATE_REGS_32(d, 0),
+                      HEADGATE_REGS_16(d, 32))
+HEADGATE_WGMMA_SHARED(64, "128", HEADGATE_NAMES_64, "64", "65", "66", HEADGATE_REGS_32(d, 0),
+                      HEADGATE_REGS_32(d, 32))
 
 // Writes of this thread to shared memory become visible to wgmma and tensor copies.
 __device__ inline void FenceAsyncProxy() {

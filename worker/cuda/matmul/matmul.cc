@@ -15,9 +15,7 @@ absl::StatusOr<std::unique_ptr<MatrixProducts>> MatrixProducts::Create() {
 }
 
 absl::Status MatrixProducts::Prepare(const MatMulCall& call, cudaStream_t stream) {
-  MatMulCall fewer = call;
-  fewer.m = MediumMatMul::kRowsMax;
-  return ChooseAlgorithms(*large_, call, medium_.Takes(fewer) ? fewer.m : 0, stream);
+  return ChooseAlgorithms(*large_, call, medium_.RowsMax(call), stream);
 }
 
 void MatrixProducts::Run(const MatMulCall& call, cudaStream_t stream) {

@@ -6,6 +6,7 @@
 //
 // w is constant: its first stages are on their way before the kernels ahead of this one have ended.
 #include <algorithm>
+#include <iterator>
 
 #include "base/check.h"
 #include "worker/cuda/device/async_copy.cuh"
@@ -31,6 +32,8 @@ constexpr int kColumns = kSwizzleCols;  // of a stage
 constexpr int kTileRowsMax = 4 * kMmaRows;
 constexpr int kStagesMax = 16;
 constexpr int kOutputs = 8;  // that a thread finishes at once
+// The sums of many rows take long to finish: where a block has fewer chunks, cuBLASLt is faster.
+constexpr int64_t kLongChunks = 60;
 // A multiprocessor has 228 KB, of which CUDA reserves 1 for every block: a block of the norm after
 // the product (row_ops.cu) may wait beside it, and does not keep the next product's from beginning.
 constexpr int64_t kSharedBytes = 225 << 10;
@@ -258,13 +261,26 @@ __global__ void __launch_bounds__(kThreads, 1)
 
 using Kernel = void (*)(Work);
 
-int XRowsFor(int64_t m) { return m <= 32 ? 32 : 64; }
+constexpr int kXRows[] = {32, 64, 96, 128};  // the least that holds them counts
+
+int XRowsFor(int64_t m) { return *std::lower_bound(std::begin(kXRows), std::end(kXRows), m); }
+
+template <int kX>
+Kernel KernelFor(int tile_rows) {
+  return tile_rows <= 2 * kMmaRows ? MediumMatMulKernel<kX, 1> : MediumMatMulKernel<kX, 2>;
+}
 
 Kernel KernelFor(int x_rows, int tile_rows) {
-  if (tile_rows <= 2 * kMmaRows) {
-    return x_rows <= 32 ? MediumMatMulKernel<32, 1> : MediumMatMulKernel<64, 1>;
+  switch (x_rows) {
+    case 32:
+      return KernelFor<32>(tile_rows);
+    case 64:
+      return KernelFor<64>(tile_rows);
+    case 96:
+      return KernelFor<96>(tile_rows);
+    default:
+      return KernelFor<128>(tile_rows);
   }
-  return x_rows <= 32 ? MediumMatMulKernel<32, 2> : MediumMatMulKernel<64, 2>;
 }
 
 struct Launch {
@@ -287,7 +303,7 @@ struct Launch {
 };
 
 bool AllowSharedMemory() {
-  for (const int x_rows : {32, 64}) {
+  for (const int x_rows : kXRows) {
     for (const int tile_rows : {kTileRowsMax / 2, kTileRowsMax}) {
       if (cudaFuncSetAttribute(KernelFor(x_rows, tile_rows),
                                cudaFuncAttributeMaxDynamicSharedMemorySize,
@@ -300,12 +316,12 @@ bool AllowSharedMemory() {
   return true;
 }
 
-// How many run at once; 0: none, on this device.
+// How many run at once, by their shared memory; 0: none, on this device.
 int ClustersOf(int blocks) {
   const Launch launch(1, blocks, nullptr);
   int clusters = 0;
-  if (cudaOccupancyMaxActiveClusters(&clusters, KernelFor(64, kTileRowsMax), &launch.config) !=
-      cudaSuccess) {
+  if (cudaOccupancyMaxActiveClusters(&clusters, KernelFor(kXRows[0], kTileRowsMax),
+                                     &launch.config) != cudaSuccess) {
     cudaGetLastError();
     return 0;
   }
@@ -327,23 +343,34 @@ std::optional<MediumMatMul::Cut> MediumMatMul::CutOf(const MatMulCall& call) con
     return std::nullopt;
   }
   // What a block reads, in rows of a chunk: x counts as much as measured on an H200.
-  constexpr int64_t kXCost = 48;
+  const int64_t x_cost = call.m <= kFewRows ? 48 : 96;
   const int64_t chunks = Cover(call.k, kColumns);
   std::optional<Cut> best;
   int64_t best_cost = 0;
+  bool is_long = false;
   for (int64_t cluster = 1; cluster <= std::min<int64_t>(kClusterMax, chunks); ++cluster) {
     const int64_t at_once = clusters_[cluster - 1];
     if (at_once == 0) continue;
     const int64_t waves = Cover(call.n, kTileRowsMax * at_once);
     const int64_t rows = std::max<int64_t>(Cover(Cover(call.n, waves * at_once), 16) * 16, 32);
     const int64_t cost =
-        waves * ((rows + kXCost) * Cover(chunks, cluster) + 2 * rows * (cluster - 1));
+        waves * ((rows + x_cost) * Cover(chunks, cluster) + 2 * rows * (cluster - 1));
     if (best && cost >= best_cost) continue;
     best_cost = cost;
+    is_long = waves == 1 && Cover(chunks, cluster) >= kLongChunks;
     best = Cut{static_cast<int>(cluster), static_cast<int>(rows),
                static_cast<int>(Cover(call.n, rows))};
   }
+  if (call.m > kShortRowsMax && !is_long) return std::nullopt;
   return best;
+}
+
+int64_t MediumMatMul::RowsMax(MatMulCall call) const {
+  for (const int64_t rows : {kRowsMax, kShortRowsMax}) {
+    call.m = rows;
+    if (Takes(call)) return rows;
+  }
+  return 0;
 }
 
 bool MediumMatMul::Run(const MatMulCall& call, cudaStream_t stream) const {

@@ -1,6 +1,6 @@
 // out = x w^T (+ bias), and the gate that MatMulCall names beside it, for more rows than
-// SmallMatMul takes (a batch that decodes), few enough that memory is still the limit. One thread.
-// Compute capability 9.0.
+// SmallMatMul takes (a batch that decodes), few enough that memory is still the limit, or nearly.
+// One thread. Compute capability 9.0.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -14,21 +14,26 @@ namespace headgate {
 
 class MediumMatMul {
  public:
-  static constexpr int64_t kRowsMax = 64;
+  static constexpr int64_t kRowsMax = 128;
+  // Of products whose columns are few for each of the blocks that share them.
+  static constexpr int64_t kShortRowsMax = 96;
 
   // Asks the current device what it has room for.
   MediumMatMul();
 
   // False, and nothing is done: not Takes, or the driver refuses its tensor maps. Asynchronous; a
   // launch error is what cudaGetLastError says. A row of `out` has the same bits whatever the other
-  // rows are and however many, in every run on the same device.
+  // rows are and however many, up to 64 and from 65 on, in every run on the same device.
   bool Run(const MatMulCall& call, cudaStream_t stream) const;
-  // m is at most kRowsMax, n and k are multiples of 8 (of a gated product n of 16) and at most
-  // 2^30, none of them 0, and the device can do it.
+  // m is at most RowsMax, n and k are multiples of 8 (of a gated product n of 16) and at most 2^30,
+  // none of them 0, and the device can do it.
   bool Takes(const MatMulCall& call) const { return CutOf(call).has_value(); }
+  // Of products like the call's, whatever m it has; 0: none.
+  int64_t RowsMax(MatMulCall call) const;
 
  private:
-  static constexpr int kClusterMax = 3;  // larger ones leave multiprocessors without work
+  static constexpr int64_t kFewRows = 64;  // cut in one way, more in another
+  static constexpr int kClusterMax = 3;    // larger ones leave multiprocessors without work
 
   // How a product is cut: a cluster's blocks have the same outputs, and a part of the columns each.
   struct Cut {
@@ -37,7 +42,7 @@ class MediumMatMul {
     int tiles = 0;      // clusters
   };
 
-  // nullopt: not Takes. Depends on n and k only, else.
+  // nullopt: not Takes. Depends on n, k and whether m is more than kFewRows only, else.
   std::optional<Cut> CutOf(const MatMulCall& call) const;
   bool Run(const MatMulCall& call, const Cut& cut, cudaStream_t stream) const;
 
