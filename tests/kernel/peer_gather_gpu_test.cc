@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -23,7 +25,7 @@ float ValueOf(int rank, int round, int64_t row, int64_t col) {
   return static_cast<float>(rank * 64 + round * 16 + row) + static_cast<float>(col) / 1024.0f;
 }
 
-// What a rank would send of a value that looks like an empty cell, is another NaN.
+// What a rank sends of a value that looks like an empty cell is another NaN.
 const float kLooksEmpty = std::bit_cast<float>(0xffffffffu);
 
 class Rank {
@@ -100,6 +102,52 @@ TEST(PeerGatherGpuTest, GathersColumnsInTheOrderOfRanks) {
         }
         return absl::OkStatus();
       });
+  EXPECT_TRUE(status.ok()) << status;
+}
+
+// Sums and gathers of several shapes on the same cells, the host away until the end: every call
+// adds the number of ranks to the residual, whose values then are what is gathered.
+absl::Status SumAndGather(Collective& peers) {
+  constexpr int64_t kRows = 4, kCols = 64;
+  constexpr int kCalls = 60;
+  const auto ones = std::vector<uint16_t>(kRows * kCols, 0x3f80);
+  CudaBuffer inbox;
+  ASSIGN_OR_RETURN(CudaBuffer residual,
+                   CudaBuffer::Create(MemoryPlace::kDevice, kRows * kCols * 4));
+  ASSIGN_OR_RETURN(CudaBuffer delta, CudaBuffer::Create(MemoryPlace::kDevice, kRows * kCols * 2));
+  const int64_t all_values = kRows * kCols * peers.size();
+  ASSIGN_OR_RETURN(CudaBuffer all,
+                   CudaBuffer::Create(MemoryPlace::kDevice, kCalls * all_values * 4));
+  RETURN_IF_ERROR(CudaStatus(cudaMemset(residual.data(), 0, kRows * kCols * 4), "residual"));
+  RETURN_IF_ERROR(CudaStatus(
+      cudaMemcpy(delta.data(), ones.data(), ones.size() * 2, cudaMemcpyDefault), "delta"));
+  ASSIGN_OR_RETURN(const auto group, PeerGroup::Meet(peers, nullptr, inbox));
+  const std::vector<int64_t> widths(static_cast<size_t>(peers.size()), kCols);
+  for (int call = 0; call < kCalls; ++call) {
+    RETURN_IF_ERROR(group->SumAdd({residual.data(), DType::kF32, kRows, kCols},
+                                  {delta.data(), DType::kBF16, kRows, kCols}));
+    const int64_t rows = 1 + call % kRows;
+    RETURN_IF_ERROR(group->GatherColumns(
+        {residual.data(), DType::kF32, rows, kCols}, widths,
+        {all.as<float>() + call * all_values, DType::kF32, rows, kCols * peers.size()}));
+  }
+  std::vector<float> got(static_cast<size_t>(kCalls * all_values));
+  RETURN_IF_ERROR(
+      CudaStatus(cudaMemcpy(got.data(), all.data(), got.size() * 4, cudaMemcpyDefault), "all"));
+  RETURN_IF_ERROR(group->Check());
+  for (int call = 0; call < kCalls; ++call) {
+    const int64_t values = (1 + call % kRows) * kCols * peers.size();
+    const auto begin = got.begin() + call * all_values;
+    if (std::count(begin, begin + values, static_cast<float>((call + 1) * peers.size())) != values)
+      return absl::InternalError(absl::StrCat("call ", call));
+  }
+  return absl::OkStatus();
+}
+
+TEST(PeerGatherGpuTest, TakesTurnsWithSumsOnTheSameCells) {
+  ASSERT_GT(CountGpus(), 0);
+  const int ranks = std::clamp(CountGpus(), 2, kPeersMax);
+  const absl::Status status = RunOnGpus(ranks, absl::Seconds(50), SumAndGather);
   EXPECT_TRUE(status.ok()) << status;
 }
 

@@ -215,7 +215,7 @@ TEST(PeerGpuTest, MoreRowsThanBlocksAndOddNumbersOfRanks) {
       Rank rank(peers, one.rows, one.cols);
       PeerGroupOptions options;
       options.inbox_bytes = one.inbox_bytes;
-      options.sent_bytes_max = int64_t{1} << 40;
+      options.sum_sent_bytes_max = int64_t{1} << 40;
       RETURN_IF_ERROR(rank.Start(options));
       for (const int variant : {0, 1, 2}) {
         RETURN_IF_ERROR(rank.Call(variant, one.rows, variant != 1));

@@ -32,7 +32,8 @@ class DecodeAttention {
 
   // Plans all layers of a step, each with `group` query heads a kv head; its pages are in the
   // tables already. inv_freq [head_dim / 2] in device memory: Launch rotates q and k by it, in
-  // half-split (NeoX) order; null: they come rotated. Asynchronous.
+  // half-split (NeoX) order; null: they come rotated. REQUIRES: the step's upload, or another copy,
+  // lies between the last Launch, or what wrote the tables, and this. Asynchronous.
   void Plan(const PageTables& tables, const StepView& step, int64_t group, cudaStream_t stream,
             const float* inv_freq = nullptr);
 

@@ -8,6 +8,7 @@
 
 #include "worker/cuda/attention/attention.h"
 #include "worker/cuda/attention/decode_plan.h"
+#include "worker/cuda/device/arrival.h"
 
 namespace headgate {
 
@@ -19,7 +20,7 @@ constexpr int DecodeWarps(int64_t group) { return group <= 8 ? kDecodeWarpsMax :
 
 // What a block sends of a row: a cell for each pair of columns of a query (decode_merge.cuh).
 constexpr int64_t DecodePartBytes(int64_t group, int64_t head_dim) {
-  return group * (head_dim / 2) * 16;
+  return group * (head_dim / 2) * kCellBytes;
 }
 
 struct DecodeCall {

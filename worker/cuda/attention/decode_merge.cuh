@@ -5,7 +5,8 @@
 //
 // Every reader, a warp of a block or a block of the grid, has two slots: 2 i + 1 for a row that
 // begins within its tiles and goes on after them, 2 i for one that began before. A row cut over
-// readers a..b is in the first's slot and then in slots 2 (a + 1), ..., 2 b.
+// readers a..b is in the first's slot and then in slots 2 (a + 1), ..., 2 b (of blocks, the last
+// keeps its own).
 #pragma once
 
 #include <cuda_bf16.h>
@@ -35,7 +36,8 @@ __device__ inline int64_t SlotOf(int slot_first, int reader) {
 }
 
 // Adds `count` parts to `all`. fetch(base, parts) gives those from `base` on, for those past the
-// end one of them again. Nothing branches on how many there are: the loads of many go out together.
+// end what raises no top: one of them again, or a part of nothing. Nothing branches on how many
+// there are: the loads of many go out together.
 template <int kAtOnce, typename Fetch>
 __device__ void Merge(Part& all, int count, Fetch fetch) {
   for (int base = 0; base < count; base += kAtOnce) {
@@ -92,7 +94,7 @@ __device__ inline void SendPart(uint4* to, const Part& part) {
 }
 
 // Part i of a row from those that blocks slot_first / 2 to block_last - 1 send, and from `own` of
-// block_last. REQUIRES: all blocks of the grid run at once.
+// block_last. REQUIRES: the blocks before this one run, or have run; none waits before it has sent.
 template <int kDim>
 __device__ Part AwaitBlockParts(uint4* from, int slot_first, int block_last, int group, int i,
                                 const Part& own) {

@@ -105,8 +105,8 @@ __device__ void FindTurns(const DecodePlan& plan, const StepView& step) {
   }
 }
 
-// One block per layer. Runs beside the kernels before it: what it reads was there before the step's
-// first one.
+// One block per layer. May run beside the kernels before it, where they leave room: what it reads
+// was there before the step's first one.
 __global__ void __launch_bounds__(kThreads)
     PlanKernel(DecodePlan plan, PageTables tables, StepView step) {
   DecodeRow* rows = plan.rows + plan.row_begin[blockIdx.x] * plan.sequences_max;

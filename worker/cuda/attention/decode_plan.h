@@ -64,7 +64,9 @@ struct DecodePlan {
 };
 
 // Asynchronous. REQUIRES: step.sequence_count <= plan.sequences_max, page_tokens a multiple of
-// kTileTokens, no gated rows.
+// kTileTokens, no gated rows; and since the last attention launch, and since the tables and the
+// step were written, something waited for all before it, as a copy to the device does: the plan may
+// be made beside the kernels right before it.
 void LaunchDecodePlan(const DecodePlan& plan, const PageTables& tables, const StepView& step,
                       cudaStream_t stream);
 

@@ -26,7 +26,7 @@ absl::StatusOr<std::unique_ptr<PeerBench>> PeerBench::Create(Collective& peers, 
   std::unique_ptr<PeerBench> bench(new PeerBench(peers, stream, cols));
   RETURN_IF_ERROR(bench->Allocate(rows_max));
   PeerGroupOptions options;  // of any size: the choice between the two is what is measured
-  options.sent_bytes_max = std::numeric_limits<int64_t>::max();
+  options.sum_sent_bytes_max = std::numeric_limits<int64_t>::max();
   ASSIGN_OR_RETURN(bench->group_, PeerGroup::Meet(peers, stream, bench->inbox_, options));
   ASSIGN_OR_RETURN(bench->nccl_, NcclGroup::Meet(peers, stream));
   return bench;

@@ -10,6 +10,8 @@
 
 namespace headgate {
 
+inline constexpr int64_t kCellBytes = 16;
+
 // Empties what lies in device memory.
 inline cudaError_t EmptyCells(void* cells, int64_t bytes, cudaStream_t stream) {
   return cudaMemsetAsync(cells, 0xff, static_cast<size_t>(bytes), stream);

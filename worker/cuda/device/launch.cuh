@@ -1,6 +1,7 @@
 // Launches that overlap: a kernel may start while the one before it in the stream still runs
 // (NVIDIA: programmatic dependent launch, compute capability 9.0). It then prepares what depends on
-// constants only and waits before it touches anything that a step computes.
+// constants only, or on what was complete before the step's first kernel, and waits before it
+// touches anything that a step computes.
 #pragma once
 
 #include <cuda_runtime.h>

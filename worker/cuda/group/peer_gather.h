@@ -10,8 +10,6 @@
 
 namespace headgate {
 
-inline constexpr int64_t kCellFloats = 4;
-
 // out := the ranks' columns, rank 0's first; NaN where a peer is lost. REQUIRES: all ranks call it
 // with the same shape, cols % 4 == 0, rows * cols / 4 <= cells_max.
 //                                                    own [rows, cols], out [rows, ranks * cols]

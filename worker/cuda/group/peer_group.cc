@@ -25,8 +25,6 @@ struct Card {
 constexpr size_t kCardFloats = sizeof(Card) / sizeof(float);
 static_assert(sizeof(Card) % sizeof(float) == 0);
 
-constexpr int64_t kCellBytes = sizeof(uint4);
-
 // Memory of other processes is shared by whole pages of this size: nothing else lies in ours.
 constexpr int64_t kPageBytes = int64_t{2} << 20;
 
@@ -174,19 +172,18 @@ PeerGroup::~PeerGroup() {
   }
 }
 
-bool PeerGroup::SendsHere(int64_t rows, int64_t row_bytes) const {
-  const int64_t sent_bytes = rows * row_bytes * (view_.ranks - 1);
-  return row_bytes % kCellBytes == 0 && row_bytes / kCellBytes <= view_.cells_max &&
-         (view_.ranks == 2 || sent_bytes <= options_.sent_bytes_max);
+bool PeerGroup::HasRoomFor(int64_t row_bytes) const {
+  return row_bytes % kCellBytes == 0 && row_bytes / kCellBytes <= view_.cells_max;
 }
 
 bool PeerGroup::Takes(Tensor delta) const {
-  return delta.dtype == DType::kBF16 && delta.cols <= kPeerColsMax &&
-         SendsHere(delta.rows, delta.cols * 2);
+  const int64_t sent_bytes = delta.rows * delta.cols * 2 * (view_.ranks - 1);
+  return delta.dtype == DType::kBF16 && delta.cols <= kPeerColsMax && HasRoomFor(delta.cols * 2) &&
+         (view_.ranks == 2 || sent_bytes <= options_.sum_sent_bytes_max);
 }
 
 bool PeerGroup::TakesColumns(Tensor own, std::span<const int64_t> widths) const {
-  return own.dtype == DType::kF32 && SendsHere(own.rows, own.cols * 4) &&
+  return own.dtype == DType::kF32 && HasRoomFor(own.cols * 4) &&
          std::all_of(widths.begin(), widths.end(),
                      [&own](int64_t width) { return width == own.cols; });
 }
@@ -250,7 +247,7 @@ absl::Status PeerGroup::Check() const {
   if (lost == 0) [[likely]]
     return absl::OkStatus();
   return absl::UnavailableError(absl::StrCat("peers: rank ", lost - 1,
-                                             " did not come to a sum of rank ", view_.rank,
+                                             " did not come to a call of rank ", view_.rank,
                                              " within ", absl::FormatDuration(options_.timeout)));
 }
 

@@ -37,10 +37,10 @@ struct PeerGroupOptions {
   // Device memory for what arrives. A call for which a rank sends more than half of it is made in
   // several kernels, of some rows each.
   int64_t inbox_bytes = int64_t{16} << 20;
-  // What a rank of three or more may send for one call, to all peers together. Of a sum a value
-  // crosses a link once per peer here, with NCCL about twice: more is NCCL's. Two ranks send any
-  // size here.
-  int64_t sent_bytes_max = int64_t{4} << 20;
+  // What a rank of three or more may send for one sum, to all peers together. Here a value crosses
+  // a link once per peer, with NCCL about twice: larger sums are NCCL's. Two ranks sum any size
+  // here.
+  int64_t sum_sent_bytes_max = int64_t{4} << 20;
   absl::Duration timeout = absl::Seconds(30);  // for a peer to come to the same call
 };
 
@@ -48,7 +48,7 @@ class PeerGroup {
  public:
   // Maps the peers' memory; the addresses travel over `peers`. UNIMPLEMENTED, on every rank, when
   // ranks are threads, on several machines, more than 8, or some pair of GPUs has no peer access:
-  // sums are NCCL's then. Otherwise the errors of `peers`. Uses the GPU that is current.
+  // all is NCCL's then. Otherwise the errors of `peers`. Uses the GPU that is current.
   // `inbox` is device memory where the peers' values arrive, made here when it is too small. It
   // must live as long as the process uses the GPU: a peer may still write there what it had queued
   // when this group ended. One inbox serves one group after the other.
@@ -77,7 +77,7 @@ class PeerGroup {
   absl::Status GatherColumns(Tensor own, std::span<const int64_t> widths, Tensor out);
   // UNAVAILABLE when a peer did not come, as far as kernels have said so until now.
   absl::Status Check() const;
-  // Kernels that wait for a peer end at once, their sums are NaN: the group is over.
+  // Kernels that wait for a peer end at once, what they wait for is NaN: the group is over.
   void StopWaiting();
 
  private:
@@ -85,8 +85,8 @@ class PeerGroup {
       : stream_(stream), options_(options), inbox_(inbox) {}
   absl::Status Allocate(int rank, int ranks);
   absl::Status Empty();
-  // Whether rows of so many bytes, that every rank sends, come through the inbox.
-  bool SendsHere(int64_t rows, int64_t row_bytes) const;
+  // Whether a row of so many bytes, that every rank sends, goes through the inbox.
+  bool HasRoomFor(int64_t row_bytes) const;
   // Calls use(first row, rows) for the slices that the inbox holds, in order.
   void InSlices(int64_t rows, int64_t row_bytes,
                 absl::FunctionRef<void(int64_t, int64_t)> use) const;

@@ -1,5 +1,5 @@
-// What a rank's kernels know of the other ranks of one machine, into whose memory they store
-// directly: peer_exchange.cuh. Which memory that is: peer_group.h.
+// The memory through which kernels of the ranks of one machine reach each other
+// (peer_exchange.cuh). Whose that is: peer_group.h.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -10,7 +10,7 @@ namespace headgate {
 
 inline constexpr int kPeersMax = 8;
 
-// What a rank's kernels work on. Every rank has an inbox [2][ranks - 1][cells_max] of 16-byte
+// As one rank sees it. Every rank has an inbox [2][ranks - 1][cells_max] of 16-byte
 // cells (device/arrival.h), empty at first: parity, sender among the others, cell.
 struct PeerView {
   uint4* inbox[kPeersMax] = {};  // by rank, as mapped here

@@ -16,7 +16,7 @@ absl::StatusOr<std::unique_ptr<RankGroup>> RankGroup::Meet(Collective& peers, cu
   ASSIGN_OR_RETURN(std::unique_ptr<NcclGroup> nccl, NcclGroup::Meet(peers, stream));
   absl::StatusOr<std::unique_ptr<PeerGroup>> near = PeerGroup::Meet(peers, stream, inbox);
   if (absl::IsUnimplemented(near.status())) {
-    spdlog::info("cuda: small sums go through NCCL: {}", std::string(near.status().message()));
+    spdlog::info("cuda: sums and logits go through NCCL: {}", std::string(near.status().message()));
     near = nullptr;
   }
   RETURN_IF_ERROR(near.status());

@@ -1,6 +1,6 @@
-// What the ranks of a group do together on their GPUs: sums by direct stores where those are fast
-// and possible (PeerGroup), all else by NCCL. One step thread per rank; all ranks make the same
-// calls, which may be captured in a CUDA graph.
+// What the ranks of a group do together on their GPUs: sums and gathers by direct stores where
+// those are fast and possible (PeerGroup), all else by NCCL. One step thread per rank; all ranks
+// make the same calls, which may be captured in a CUDA graph.
 #pragma once
 
 #include <cuda_runtime.h>
