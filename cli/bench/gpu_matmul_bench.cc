@@ -40,7 +40,7 @@ Matrix HeadMatrix(int64_t ranks) { return {"head", 128256 / ranks, 4096}; }
 
 absl::Status RunFewRows(const MatMulOptions& options) {
   const std::vector<int64_t> rows =
-      options.rows.empty() ? std::vector<int64_t>{1, 2, 4, 8, 16, 32, 64} : options.rows;
+      options.rows.empty() ? std::vector<int64_t>{1, 2, 4, 8, 16, 32, 64, 96, 128} : options.rows;
   std::vector<Matrix> matrices = LayerMatrices(options.ranks);
   matrices.push_back(HeadMatrix(options.ranks));
   Report report(options.json);
@@ -132,8 +132,8 @@ void AddGpuMatMulBench(CLI::App& bench, Run& run) {
   CLI::App* matmul = bench.add_subcommand("matmul", "A Llama 3 8B's matrix products");
   matmul
       ->add_option("--rows", options->rows,
-                   "rows of the batch, several; 1 to 64 in twos, or with --algorithms 256, 512, "
-                   "2048 and 8192")
+                   "rows of the batch, several; 1 to 64 in twos, 96 and 128, or with --algorithms "
+                   "256, 512, 2048 and 8192")
       ->delimiter(',')
       ->check(CLI::Range(int64_t{1}, int64_t{32768}));
   matmul

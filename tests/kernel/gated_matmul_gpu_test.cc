@@ -7,6 +7,7 @@
 #include "tests/kernel/cuda_rig.h"
 #include "worker/cuda/device/cuda_status.h"
 #include "worker/cuda/device/device_buffer.h"
+#include "worker/cuda/device/launch.cuh"
 #include "worker/cuda/matmul/matmul.h"
 #include "worker/cuda/rows/row_ops.h"
 
@@ -121,6 +122,15 @@ class GpuGatedMatMulTest : public testing::Test {
     }
   }
 
+  // Where else cuBLASLt would be compared with itself.
+  void ExpectGatedByMedium(const Shape& shape, const std::vector<int64_t>& rows) {
+    if (ComputeCapabilityMajor() != 9) GTEST_SKIP() << "not a Hopper GPU";
+    for (const int64_t m : rows) {
+      ASSERT_TRUE(MediumMatMul().Takes({.m = m, .n = shape.n, .k = shape.k, .gated = true})) << m;
+    }
+    ExpectGated(shape, rows);
+  }
+
   const std::unique_ptr<MatrixProducts> products_ = MatrixProducts::Create().value();
   int64_t n_ = 0;
   int64_t k_ = 0;
@@ -146,10 +156,13 @@ TEST_F(GpuGatedMatMulTest, GatesMoreRowsAsSiluMulDoes) {
   ExpectGated({48, 14336}, {5, 16, 64});
 }
 
-TEST_F(GpuGatedMatMulTest, GatesManyRowsOfLongProductsAsSiluMulDoes) {
-  for (const Shape& shape : {Shape{48, 14336}, Shape{17600, 4096}}) {
-    ExpectGated(shape, {65, 96, 97, 128});
-  }
+TEST_F(GpuGatedMatMulTest, GatesBeyond96RowsOfLongProducts) {
+  ExpectGatedByMedium({48, 14336}, {65, 96, 97, 128});
+}
+
+// Tiles of more than 128 rows.
+TEST_F(GpuGatedMatMulTest, GatesBeyond96RowsOfLargeShapes) {
+  ExpectGatedByMedium({20000, 4096}, {65, 97, 128});
 }
 
 // Rows and columns that cuBLASLt multiplies.

@@ -72,6 +72,33 @@ class GpuMatMulTest : public testing::Test {
     }
   }
 
+  // By the kernel of more than 64 rows; from one of its sizes to the next a row keeps its bits.
+  void ExpectAgreementBeyond64Rows(const Shape& shape) {
+    if (ComputeCapabilityMajor() != 9) GTEST_SKIP() << "not a Hopper GPU";
+    const MediumMatMul medium;
+    Use(shape.n, shape.k, MediumMatMul::kRowsMax);
+    std::vector<float> before;
+    for (const int64_t m : {65, 95, 96, 97, 112, 127, 128}) {
+      SCOPED_TRACE(testing::Message() << "n " << n_ << ", k " << k_ << ", m " << m);
+      const Tensor out = gpu_->Allocate(m, n_, TensorUse::kSum).value();
+      Poison(out);
+      MatMulCall call{.x = static_cast<const __nv_bfloat16*>(x_.data),
+                      .w = static_cast<const DeviceMatrix&>(*w_gpu_).data(),
+                      .bias = bias_gpu_.data(),
+                      .out = out.data,
+                      .out_dtype = DType::kF32,
+                      .m = m,
+                      .n = n_,
+                      .k = k_};
+      ASSERT_TRUE(medium.Run(call, nullptr));
+      CudaCheck(cudaDeviceSynchronize(), "a product");
+      const std::vector<float> got = Get(out);
+      ExpectClose(got, Expected(m, true), kSumError);
+      EXPECT_TRUE(std::equal(before.begin(), before.end(), got.begin())) << "not the same bits";
+      before = got;
+    }
+  }
+
   static constexpr int64_t kRows = 98;
   std::unique_ptr<Backend> gpu_ = NewCudaBackend();
   std::unique_ptr<Backend> cpu_ = MakeCpuBackend({}).value();
@@ -144,33 +171,12 @@ TEST_F(GpuMatMulTest, GivesARowTheSameBitsInEveryRunAndBatch) {
   }
 }
 
-// Sizes of the kernel of more than 64 rows; of one to the next a row keeps its bits.
-TEST_F(GpuMatMulTest, AgreesForManyRowsOfLongProducts) {
-  if (ComputeCapabilityMajor() != 9) GTEST_SKIP() << "not a Hopper GPU";
-  const MediumMatMul medium;
-  for (const Shape& shape : {Shape{104, 14336}, Shape{2504, 14336}, Shape{20000, 4096}}) {
-    Use(shape.n, shape.k, MediumMatMul::kRowsMax);
-    std::vector<float> before;
-    for (const int64_t m : {65, 95, 96, 97, 112, 127, 128}) {
-      SCOPED_TRACE(testing::Message() << "n " << n_ << ", k " << k_ << ", m " << m);
-      const Tensor out = gpu_->Allocate(m, n_, TensorUse::kSum).value();
-      Poison(out);
-      MatMulCall call{.x = static_cast<const __nv_bfloat16*>(x_.data),
-                      .w = static_cast<const DeviceMatrix&>(*w_gpu_).data(),
-                      .bias = bias_gpu_.data(),
-                      .out = out.data,
-                      .out_dtype = DType::kF32,
-                      .m = m,
-                      .n = n_,
-                      .k = k_};
-      ASSERT_TRUE(medium.Run(call, nullptr));
-      CudaCheck(cudaDeviceSynchronize(), "a product");
-      const std::vector<float> got = Get(out);
-      ExpectClose(got, Expected(m, true), kSumError);
-      EXPECT_TRUE(std::equal(before.begin(), before.end(), got.begin())) << "not the same bits";
-      before = got;
-    }
-  }
+TEST_F(GpuMatMulTest, AgreesBeyond64Rows) { ExpectAgreementBeyond64Rows({104, 14336}); }
+
+// Several blocks that share tiles, and tiles of more than 128 rows.
+TEST_F(GpuMatMulTest, AgreesBeyond64RowsOfLargeShapes) {
+  ExpectAgreementBeyond64Rows({2504, 14336});
+  ExpectAgreementBeyond64Rows({20000, 4096});
 }
 
 TEST(MediumMatMulTest, TakesWhatItSays) {

@@ -227,6 +227,30 @@ TEST_P(GpuModelRanksTest, EveryRankScoresLikeOneGpuAndTheReference) {
   }
 }
 
+// The last layer then computes these alone.
+TEST_P(GpuModelRanksTest, EveryRankScoresFewOutputsOfAStepLikeOneGpu) {
+  const int gpus = CountGpus();
+  ASSERT_GT(gpus, 0);
+  if (gpus < kRanks) GTEST_SKIP() << "one GPU; NCCL needs one per rank";
+  const auto prompt = ReadGolden(GetParam())["prompt"].get<std::vector<TokenId>>();
+  const auto ranks = ScoreOnRanks(GetParam(), WithFewOutputs(PlansOf(prompt)).plans);
+  ASSERT_TRUE(ranks.ok()) << ranks.status();
+  for (const TextsBySum& scored : *ranks) {
+    for (const auto& [sum, texts] : scored) {
+      SCOPED_TRACE(sum);
+      EXPECT_TRUE(texts == ranks->front().at(sum)) << "not the bits of rank 0";
+      ASSERT_EQ(texts.size(), scored.at(kAlone).size());
+      for (const auto& [sequence, alone] : scored.at(kAlone)) {
+        const std::vector<float>& logprob = texts.at(sequence).logprob;
+        ASSERT_EQ(logprob.size(), alone.logprob.size());
+        for (size_t i = 0; i < logprob.size(); ++i) {
+          EXPECT_NEAR(logprob[i], alone.logprob[i], kSmallModelDifferenceMax);
+        }
+      }
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Models, GpuModelRanksTest, testing::ValuesIn(FamilyModels()));
 
 }  // namespace

@@ -9,8 +9,6 @@
 // keeps its own).
 #pragma once
 
-#include <cuda_bf16.h>
-
 #include <cstdint>
 
 #include "worker/cuda/device/arrival.h"

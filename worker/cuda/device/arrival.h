@@ -11,15 +11,15 @@
 namespace headgate {
 
 inline constexpr int64_t kCellBytes = 16;
+inline constexpr uint32_t kEmptyWord = 0xffffffffu;  // two NaNs in bf16, one in fp32
 
 // Empties what lies in device memory.
 inline cudaError_t EmptyCells(void* cells, int64_t bytes, cudaStream_t stream) {
+  static_assert(kEmptyWord == 0xffffffffu);  // bytes of 0xff
   return cudaMemsetAsync(cells, 0xff, static_cast<size_t>(bytes), stream);
 }
 
 #ifdef __CUDACC__
-
-inline constexpr uint32_t kEmptyWord = 0xffffffffu;  // two NaNs in bf16, one in fp32
 
 __device__ __forceinline__ uint4 Empty() {
   return make_uint4(kEmptyWord, kEmptyWord, kEmptyWord, kEmptyWord);

@@ -14,7 +14,6 @@
 #include <type_traits>
 
 #include "worker/cuda/device/arrival.h"
-#include "worker/cuda/device/launch.cuh"
 #include "worker/cuda/group/peer_view.h"
 
 namespace headgate {

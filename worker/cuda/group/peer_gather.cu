@@ -1,3 +1,4 @@
+#include "worker/cuda/device/launch.cuh"
 #include "worker/cuda/group/peer_exchange.cuh"
 #include "worker/cuda/group/peer_gather.h"
 

@@ -1,12 +1,6 @@
 // Sums and gathers over ranks by direct stores into the peers' memory (NVLink, or PCIe where the
 // GPUs can do that), beside NcclGroup. One step thread per rank; all ranks make the same calls.
-// Calls may be captured in a CUDA graph and replayed. `headgate bench allreduce`, two H200, 18
-// NVLinks, bf16, 128 calls in a graph, median microseconds:
-//   KB                       8     64    512   2,048   8,192   32,768
-//   SumAddRmsNorm          2.7    3.1    4.7     9.0    27.8      113
-//   SumAdd                 2.0    2.2    3.6     8.0    28.3      115
-//   NCCL's all-reduce      6.5    6.9    9.8    26.7    44.8      137
-//   the same and a norm    8.5    8.8   11.8    29.8    59.2      189
+// Calls may be captured in a CUDA graph and replayed. Times beside NCCL's: docs/gpu.md.
 //
 // A peer that dies: a kernel waits `timeout` for it, then writes its rank into host memory and goes
 // on with NaN; kernels after it do not wait any more, so that the step ends and the host is woken.
@@ -60,7 +54,7 @@ class PeerGroup {
   PeerGroup(const PeerGroup&) = delete;
   PeerGroup& operator=(const PeerGroup&) = delete;
 
-  // Whether the calls below can sum `delta`; the same answer on every rank.
+  // Whether SumAddRmsNorm and SumAdd can sum `delta`; the same answer on every rank.
   bool Takes(Tensor delta) const;
   // residual += sum of delta over the ranks, added up in fp32 in the order of ranks: the same bits
   // on every rank. out = RmsNorm(residual) * weight. Asynchronous. REQUIRES: Takes(delta).

@@ -1,4 +1,5 @@
 #include "worker/cuda/device/block_sum.cuh"
+#include "worker/cuda/device/launch.cuh"
 #include "worker/cuda/group/peer_exchange.cuh"
 #include "worker/cuda/group/peer_sum.h"
 #include "worker/cuda/rows/row_vector.cuh"

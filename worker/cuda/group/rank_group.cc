@@ -23,7 +23,7 @@ absl::StatusOr<std::unique_ptr<RankGroup>> RankGroup::Meet(Collective& peers, cu
   return std::unique_ptr<RankGroup>(new RankGroup(std::move(nccl), *std::move(near), stream));
 }
 
-// A sum that waits must end before NCCL's kernels behind it can see that they are called off.
+// A call that waits must end before NCCL's kernels behind it can see that they are called off.
 RankGroup::~RankGroup() {
   if (near_ != nullptr) near_->StopWaiting();
 }

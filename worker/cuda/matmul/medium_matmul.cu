@@ -32,7 +32,8 @@ constexpr int kColumns = kSwizzleCols;  // of a stage
 constexpr int kTileRowsMax = 4 * kMmaRows;
 constexpr int kStagesMax = 16;
 constexpr int kOutputs = 8;  // that a thread finishes at once
-// The sums of many rows take long to finish: where a block has fewer chunks, cuBLASLt is faster.
+// The sums of many rows take long to finish: where a block has fewer chunks for a tile, or several
+// tiles follow each other, cuBLASLt is faster.
 constexpr int64_t kLongChunks = 60;
 // A multiprocessor has 228 KB, of which CUDA reserves 1 for every block: a block of the norm after
 // the product (row_ops.cu) may wait beside it, and does not keep the next product's from beginning.

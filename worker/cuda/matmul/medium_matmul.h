@@ -15,7 +15,7 @@ namespace headgate {
 class MediumMatMul {
  public:
   static constexpr int64_t kRowsMax = 128;
-  // Of products whose columns are few for each of the blocks that share them.
+  // Of products for which one wave of blocks is not enough, or whose blocks have few columns each.
   static constexpr int64_t kShortRowsMax = 96;
 
   // Asks the current device what it has room for.
