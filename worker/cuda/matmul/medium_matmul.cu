@@ -13,6 +13,7 @@
 #include "worker/cuda/device/cluster.cuh"
 #include "worker/cuda/device/launch.cuh"
 #include "worker/cuda/device/named_barrier.cuh"
+#include "worker/cuda/device/ring_place.cuh"
 #include "worker/cuda/device/tensor_map.h"
 #include "worker/cuda/device/wgmma.cuh"
 #include "worker/cuda/matmul/medium_matmul.h"
@@ -74,18 +75,12 @@ struct Ring {
   int stages;
   uint32_t full;   // barriers [stages]
   uint32_t empty;  // barriers [stages]
-  int stage = 0;
-  uint32_t phase = 0;
+  RingPlace place = {};
 
-  __device__ uint32_t At() const { return at + stage * stage_bytes; }
-  __device__ uint32_t Full() const { return full + stage * 8; }
-  __device__ uint32_t Empty() const { return empty + stage * 8; }
-  __device__ void Advance() {
-    if (++stage == stages) {
-      stage = 0;
-      phase ^= 1;
-    }
-  }
+  __device__ uint32_t At() const { return at + place.stage * stage_bytes; }
+  __device__ uint32_t Full() const { return full + place.stage * 8; }
+  __device__ uint32_t Empty() const { return empty + place.stage * 8; }
+  __device__ void Advance() { place.Advance(stages); }
 };
 
 // The block's place in its product.
@@ -116,7 +111,7 @@ __device__ void Copy(const Work& work, const Part& part, Ring ring) {
   ring = first;
   for (int i = 0; i < early; ++i, ring.Advance()) copy_x(i);
   for (int i = early; i < part.count; ++i, ring.Advance()) {
-    AwaitPhase(ring.Empty(), ring.phase ^ 1);
+    AwaitPhase(ring.Empty(), ring.place.phase ^ 1);
     copy_w(i);
     copy_x(i);
   }
@@ -130,7 +125,7 @@ __device__ void Multiply(Ring ring, int group, int count, float (&d)[kTiles][kX 
   const int w_bytes = ring.stage_bytes - kX * kSwizzleRowBytes;
   uint32_t read = 0;  // the barrier of the stage before
   for (int i = 0; i < count; ++i, ring.Advance()) {
-    AwaitPhase(ring.Full(), ring.phase);
+    AwaitPhase(ring.Full(), ring.place.phase);
     const uint64_t x = SmemDescriptor(ring.At() + w_bytes, 16, kSwizzleBlockBytes);
     const uint64_t w = SmemDescriptor(ring.At() + group * kTileBytes, 16, kSwizzleBlockBytes);
     WgmmaBegin();

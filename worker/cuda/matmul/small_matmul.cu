@@ -19,6 +19,7 @@
 #include "worker/cuda/device/launch.cuh"
 #include "worker/cuda/device/mma.cuh"
 #include "worker/cuda/device/named_barrier.cuh"
+#include "worker/cuda/device/ring_place.cuh"
 #include "worker/cuda/matmul/small_matmul.h"
 #include "worker/cuda/rows/gating.cuh"
 
@@ -110,18 +111,6 @@ __device__ uint4 LoadShared(uint32_t address) {
 
 // Of the multiplying warps.
 __device__ void SyncMultipliers() { NamedBarrier(1, kMultipliers * kWarp); }
-
-// Where a warp stands in the ring of stages.
-struct RingPlace {
-  int stage = 0;
-  uint32_t phase = 0;
-  __device__ void Advance(int stages) {
-    if (++stage == stages) {
-      stage = 0;
-      phase ^= 1;
-    }
-  }
-};
 
 // A lane's row of x.
 __device__ void CopyX(const Work& work, const Room& room, int row) {
