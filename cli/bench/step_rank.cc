@@ -151,7 +151,8 @@ absl::Status StepRank::Await(bool measured) {
   if (clock == nullptr) return absl::OkStatus();
   const DeviceTimes times = clock->Take();
   if (!measured) return absl::OkStatus();
-  device_times_ = device_times_.value_or(DeviceTimes()) += times;
+  if (!device_times_.has_value()) device_times_.emplace();
+  *device_times_ += times;
   return absl::OkStatus();
 }
 

@@ -11,42 +11,43 @@
 namespace headgate {
 namespace {
 
-class GpuFamily : public testing::TestWithParam<std::string> {};
+class GpuFamily : public testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    auto rig = GroupRig::Create(GpuOptions(TestModel(GetParam()), 0));
+    ASSERT_TRUE(rig.ok()) << rig.status();
+    rig_ = *std::move(rig);
+    golden_ = ReadGolden(GetParam());
+    prompt_ = golden_["prompt"].get<std::vector<TokenId>>();
+  }
+
+  std::unique_ptr<GroupRig> rig_;
+  nlohmann::json golden_;
+  std::vector<TokenId> prompt_;
+};
 
 TEST_P(GpuFamily, ScoresLikeTheReference) {
-  const nlohmann::json golden = ReadGolden(GetParam());
-  auto rig = GroupRig::Create(GpuOptions(TestModel(GetParam()), 0));
-  ASSERT_TRUE(rig.ok()) << rig.status();
-  const auto prompt = golden["prompt"].get<std::vector<TokenId>>();
   for (const int64_t chunk : {1, 5, 48}) {
     SCOPED_TRACE(absl::StrCat("chunks of ", chunk));
     const ScoreDistance distance = ExpectSmallModelScores(
-        ScoreText(**rig, static_cast<SequenceId>(chunk), prompt, chunk), golden["score"]);
+        ScoreText(*rig_, static_cast<SequenceId>(chunk), prompt_, chunk), golden_["score"]);
     std::printf("%s, chunks of %d: |dlogprob| mean %.5f max %.4f\n", GetParam().c_str(),
                 static_cast<int>(chunk), distance.mean_difference(), distance.difference_max);
   }
 }
 
 TEST_P(GpuFamily, ScoresLikeTheReferenceInMixedSteps) {
-  const nlohmann::json golden = ReadGolden(GetParam());
-  auto rig = GroupRig::Create(GpuOptions(TestModel(GetParam()), 0));
-  ASSERT_TRUE(rig.ok()) << rig.status();
-  const auto prompt = golden["prompt"].get<std::vector<TokenId>>();
-  for (const ScoredText& text : ScoreTogether(**rig, prompt, MixedSteps())) {
-    ExpectSmallModelScores(text, golden["score"]);
+  for (const ScoredText& text : ScoreTogether(*rig_, prompt_, MixedSteps())) {
+    ExpectSmallModelScores(text, golden_["score"]);
   }
 }
 
 TEST_P(GpuFamily, FewOutputsOfAStepAreScoredAsAmongAll) {
-  const nlohmann::json golden = ReadGolden(GetParam());
-  auto rig = GroupRig::Create(GpuOptions(TestModel(GetParam()), 0));
-  ASSERT_TRUE(rig.ok()) << rig.status();
-  const auto prompt = golden["prompt"].get<std::vector<TokenId>>();
   for (const int64_t chunk : {4, 16, 48}) {
     SCOPED_TRACE(absl::StrCat("chunks of ", chunk));
-    ExpectFewOutputsAsAmongAll(**rig, PlansInChunks(7, prompt, chunk), kSmallModelDifferenceMax);
+    ExpectFewOutputsAsAmongAll(*rig_, PlansInChunks(7, prompt_, chunk), kSmallModelDifferenceMax);
   }
-  ExpectFewOutputsAsAmongAll(**rig, PlansTogether(prompt, MixedSteps()), kSmallModelDifferenceMax);
+  ExpectFewOutputsAsAmongAll(*rig_, PlansTogether(prompt_, MixedSteps()), kSmallModelDifferenceMax);
 }
 
 // The decode kernel, its plan and its rotation take heads of 64 and 128; others the plain kernels.

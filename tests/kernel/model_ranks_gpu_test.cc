@@ -204,12 +204,16 @@ void ExpectSameValues(const std::string& whose, const Texts& ours, const Texts& 
   std::printf("%s: |dlogprob| beside one GPU: mean %.5f max %.4f\n", whose.c_str(), mean, largest);
 }
 
-class GpuModelRanksTest : public testing::TestWithParam<std::string> {};
+class GpuModelRanksTest : public testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    const int gpus = CountGpus();
+    ASSERT_GT(gpus, 0);
+    if (gpus < kRanks) GTEST_SKIP() << "one GPU; NCCL needs one per rank";
+  }
+};
 
 TEST_P(GpuModelRanksTest, EveryRankScoresLikeOneGpuAndTheReference) {
-  const int gpus = CountGpus();
-  ASSERT_GT(gpus, 0);
-  if (gpus < kRanks) GTEST_SKIP() << "one GPU; NCCL needs one per rank";
   const nlohmann::json golden = ReadGolden(GetParam());
   const auto ranks = ScoreOnRanks(GetParam(), PlansOf(golden["prompt"]));
   ASSERT_TRUE(ranks.ok()) << ranks.status();
@@ -229,9 +233,6 @@ TEST_P(GpuModelRanksTest, EveryRankScoresLikeOneGpuAndTheReference) {
 
 // The last layer then computes these alone.
 TEST_P(GpuModelRanksTest, EveryRankScoresFewOutputsOfAStepLikeOneGpu) {
-  const int gpus = CountGpus();
-  ASSERT_GT(gpus, 0);
-  if (gpus < kRanks) GTEST_SKIP() << "one GPU; NCCL needs one per rank";
   const auto prompt = ReadGolden(GetParam())["prompt"].get<std::vector<TokenId>>();
   const auto ranks = ScoreOnRanks(GetParam(), WithFewOutputs(PlansOf(prompt)).plans);
   ASSERT_TRUE(ranks.ok()) << ranks.status();

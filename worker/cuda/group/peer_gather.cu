@@ -6,7 +6,7 @@ namespace headgate {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int64_t kCellFloats = 4;
+constexpr int64_t kCellFloats = kCellBytes / sizeof(float);
 
 template <int kRanks>
 __global__ void __launch_bounds__(kThreads, kSmThreads / kThreads)

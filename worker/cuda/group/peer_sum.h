@@ -7,11 +7,12 @@
 
 #include <cstdint>
 
+#include "worker/cuda/device/arrival.h"
 #include "worker/cuda/group/peer_view.h"
 
 namespace headgate {
 
-inline constexpr int64_t kCellValues = 8;  // bf16; 16 bytes, what a thread handles
+inline constexpr int64_t kCellValues = kCellBytes / 2;  // bf16; what a thread handles
 inline constexpr int64_t kPeerColsMax = 8192;
 
 // residual += sum of delta over the ranks; out = RmsNorm(residual, eps) * weight. REQUIRES: all

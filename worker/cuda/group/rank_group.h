@@ -33,7 +33,7 @@ class RankGroup {
   absl::Status SumAddRmsNorm(Tensor residual, Tensor delta, std::span<const float> weight,
                              float eps, Tensor out);
   absl::Status SumAdd(Tensor residual, Tensor delta);
-  // As NcclGroup::GatherColumns.
+  // As NcclGroup::GatherColumns, which alone needs `parts`.
   absl::Status GatherColumns(Tensor own, std::span<const int64_t> widths, Tensor parts, Tensor out);
   // UNAVAILABLE when a peer is gone: to be asked before what a step computed is used.
   absl::Status Check() const;

@@ -33,8 +33,6 @@ constexpr int kColumns = kSwizzleCols;  // of a stage
 constexpr int kTileRowsMax = 4 * kMmaRows;
 constexpr int kStagesMax = 16;
 constexpr int kOutputs = 8;  // that a thread finishes at once
-// The sums of many rows take long to finish: where a block has fewer chunks for a tile, or several
-// tiles follow each other, cuBLASLt is faster.
 constexpr int64_t kLongChunks = 60;
 // A multiprocessor has 228 KB, of which CUDA reserves 1 for every block: a block of the norm after
 // the product (row_ops.cu) may wait beside it, and does not keep the next product's from beginning.
@@ -343,7 +341,6 @@ std::optional<MediumMatMul::Cut> MediumMatMul::CutOf(const MatMulCall& call) con
   const int64_t chunks = Cover(call.k, kColumns);
   std::optional<Cut> best;
   int64_t best_cost = 0;
-  bool is_long = false;
   for (int64_t cluster = 1; cluster <= std::min<int64_t>(kClusterMax, chunks); ++cluster) {
     const int64_t at_once = clusters_[cluster - 1];
     if (at_once == 0) continue;
@@ -353,12 +350,15 @@ std::optional<MediumMatMul::Cut> MediumMatMul::CutOf(const MatMulCall& call) con
         waves * ((rows + x_cost) * Cover(chunks, cluster) + 2 * rows * (cluster - 1));
     if (best && cost >= best_cost) continue;
     best_cost = cost;
-    is_long = waves == 1 && Cover(chunks, cluster) >= kLongChunks;
     best = Cut{static_cast<int>(cluster), static_cast<int>(rows),
                static_cast<int>(Cover(call.n, rows))};
   }
-  if (call.m > kShortRowsMax && !is_long) return std::nullopt;
+  if (best && call.m > kShortRowsMax && !IsLong(*best, chunks)) return std::nullopt;
   return best;
+}
+
+bool MediumMatMul::IsLong(const Cut& cut, int64_t chunks) const {
+  return cut.tiles <= clusters_[cut.cluster - 1] && Cover(chunks, cut.cluster) >= kLongChunks;
 }
 
 int64_t MediumMatMul::RowsMax(MatMulCall call) const {

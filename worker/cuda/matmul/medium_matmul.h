@@ -15,7 +15,7 @@ namespace headgate {
 class MediumMatMul {
  public:
   static constexpr int64_t kRowsMax = 128;
-  // Of products for which one wave of blocks is not enough, or whose blocks have few columns each.
+  // Of those that are not long (IsLong).
   static constexpr int64_t kShortRowsMax = 96;
 
   // Asks the current device what it has room for.
@@ -44,6 +44,9 @@ class MediumMatMul {
 
   // nullopt: not Takes. Depends on n, k and whether m is more than kFewRows only, else.
   std::optional<Cut> CutOf(const MatMulCall& call) const;
+  // One wave of blocks has all of w, and each of them many columns. The sums of many rows take long
+  // to finish: of other products cuBLASLt is faster then.
+  bool IsLong(const Cut& cut, int64_t chunks) const;
   bool Run(const MatMulCall& call, const Cut& cut, cudaStream_t stream) const;
 
   int clusters_[kClusterMax] = {};  // of so many blocks and one, that run at once
