@@ -117,31 +117,36 @@ absl::Status SumAndGather(Collective& peers) {
   ASSIGN_OR_RETURN(CudaBuffer residual,
                    CudaBuffer::Create(MemoryPlace::kDevice, kRows * kCols * 4));
   ASSIGN_OR_RETURN(CudaBuffer delta, CudaBuffer::Create(MemoryPlace::kDevice, kRows * kCols * 2));
-  const int64_t all_values = kRows * kCols * peers.size();
-  ASSIGN_OR_RETURN(CudaBuffer all,
-                   CudaBuffer::Create(MemoryPlace::kDevice, kCalls * all_values * 4));
+  const auto rows_of = [](int call) { return int64_t{1} + call % kRows; };
+  const int64_t cols = kCols * peers.size();
+  int64_t rows_sum = 0;
+  for (int call = 0; call < kCalls; ++call) rows_sum += rows_of(call);
+  ASSIGN_OR_RETURN(CudaBuffer all, CudaBuffer::Create(MemoryPlace::kDevice, rows_sum * cols * 4));
   RETURN_IF_ERROR(CudaStatus(cudaMemset(residual.data(), 0, kRows * kCols * 4), "residual"));
   RETURN_IF_ERROR(CudaStatus(
       cudaMemcpy(delta.data(), ones.data(), ones.size() * 2, cudaMemcpyDefault), "delta"));
   ASSIGN_OR_RETURN(const auto group, PeerGroup::Meet(peers, nullptr, inbox));
   const std::vector<int64_t> widths(static_cast<size_t>(peers.size()), kCols);
+  auto* to = all.as<float>();
   for (int call = 0; call < kCalls; ++call) {
     RETURN_IF_ERROR(group->SumAdd({residual.data(), DType::kF32, kRows, kCols},
                                   {delta.data(), DType::kBF16, kRows, kCols}));
-    const int64_t rows = 1 + call % kRows;
-    RETURN_IF_ERROR(group->GatherColumns(
-        {residual.data(), DType::kF32, rows, kCols}, widths,
-        {all.as<float>() + call * all_values, DType::kF32, rows, kCols * peers.size()}));
+    const int64_t rows = rows_of(call);
+    RETURN_IF_ERROR(group->GatherColumns({residual.data(), DType::kF32, rows, kCols}, widths,
+                                         {to, DType::kF32, rows, cols}));
+    to += rows * cols;
   }
-  std::vector<float> got(static_cast<size_t>(kCalls * all_values));
+  std::vector<float> got(static_cast<size_t>(rows_sum * cols));
   RETURN_IF_ERROR(
       CudaStatus(cudaMemcpy(got.data(), all.data(), got.size() * 4, cudaMemcpyDefault), "all"));
   RETURN_IF_ERROR(group->Check());
+  auto begin = got.begin();
   for (int call = 0; call < kCalls; ++call) {
-    const int64_t values = (1 + call % kRows) * kCols * peers.size();
-    const auto begin = got.begin() + call * all_values;
-    if (std::count(begin, begin + values, static_cast<float>((call + 1) * peers.size())) != values)
+    const auto end = begin + rows_of(call) * cols;
+    if (std::count(begin, end, static_cast<float>((call + 1) * peers.size())) != end - begin) {
       return absl::InternalError(absl::StrCat("call ", call));
+    }
+    begin = end;
   }
   return absl::OkStatus();
 }

@@ -5,6 +5,7 @@
 # Usage: tools/gpu/sanitize.sh [tool ...]        default: memcheck initcheck synccheck racecheck
 #        tools/gpu/sanitize.sh one TOOL TEST     a single one
 # SANITIZE_TESTS="NAME ...": only these binaries. SANITIZE_SECONDS: of one tool and binary at most.
+# synccheck and racecheck look at the project's kernels only: they name cuBLASLt's and NCCL's too.
 # initcheck leaves out what multiplies by cuBLASLt, whose stores it does not see (model_*, worker_*);
 # racecheck leaves out model_*: two minutes each of 14 tests, whose kernels have tests of their own.
 # Logs: sanitize.log in $OUT (or .gpu/).
@@ -22,10 +23,11 @@ slow+=':*LongContexts*:*TheSameBits*:*AgreesByTheAlgorithms*:*SmolLm2*'
 slow+=':*MoreRowsThanBlocks*:*ALostPeerIsAnError*:*AHostThatIsLate*'
 
 one() { # TOOL TEST: 1 when something is wrong
-  local output code wrong ran start=$SECONDS
+  local output code wrong ran start=$SECONDS kernels=()
+  case $1 in synccheck | racecheck) kernels=(--kernel-name kns=headgate) ;; esac
   # The tests ask for more memory than there is: an answer of the API, not a fault.
   output=$(timeout -k 5 "$seconds_max" compute-sanitizer --tool "$1" --report-api-errors no \
-    --error-exitcode 9 "$gpu_bin/$2" --gtest_filter="-$slow" 2>&1)
+    "${kernels[@]}" --error-exitcode 9 "$gpu_bin/$2" --gtest_filter="-$slow" 2>&1)
   code=$?
   (flock 9 && printf '=== %s %s\n%s\n' "$1" "$2" "$output" >&9) 9>>"$log"
   wrong=$(grep -E 'SUMMARY: [1-9]|^\[  FAILED  \]' <<<"$output" | sort -u | head -n 3 | tr -d '=')
