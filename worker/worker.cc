@@ -1,5 +1,7 @@
 #include "worker/worker.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -217,7 +219,13 @@ void Worker::FillIn(const LogitUse& use, const Output& output, LogitOutcome outc
     result.score_top[output.score] = outcome.scored.top;
   }
   if (use.sample) {
-    result.failed |= outcome.sampled.failed || (live != nullptr && live->failed);
+    const bool failed_before = live != nullptr && live->failed;
+    if (outcome.sampled.failed && !failed_before) {
+      spdlog::error(
+          "worker: step {}: not all logits of sequence {} are finite, for token {} of its answer",
+          step.step, use.sequence, use.token_index + 1);
+    }
+    result.failed |= outcome.sampled.failed || failed_before;
     if (live != nullptr) live->failed = result.failed;
     result.sampled = !result.failed;
   }
