@@ -7,6 +7,7 @@
 
 #include "kvstore/kv_layout.h"
 #include "tests/kernel/cuda_rig.h"
+#include "tests/kernel/poison_shared.h"
 #include "tests/kernel/step_rig.h"
 #include "worker/cuda/attention/decode_attention.h"
 #include "worker/cuda/bench/copy_bench.h"
@@ -126,6 +127,7 @@ class Rig {
       }
       CudaCheck(cudaMemcpy(out.data(), poison.data(), poison.size() * 2, cudaMemcpyHostToDevice),
                 "poison");
+      PoisonSharedMemory();
       decode_->Launch(call, kLayer, nullptr);
       *to = Read(out);
     }

@@ -1,6 +1,7 @@
 // Matrix products against the CPU backend, the oracle, on the same bf16-rounded inputs: the kernels
 // for up to 16 and up to 128 rows, and cuBLASLt.
 #include "tests/kernel/cuda_rig.h"
+#include "tests/kernel/poison_shared.h"
 #include "worker/cpu/cpu_backend.h"
 #include "worker/cuda/device/cuda_status.h"
 #include "worker/cuda/device/launch.cuh"
@@ -48,6 +49,7 @@ class GpuMatMulTest : public testing::Test {
     x.data = static_cast<std::byte*>(x_.data) + first * k_ * DTypeBytes(DType::kBF16);
     const Tensor out = gpu_->Allocate(m, n_, use).value();
     Poison(out);
+    PoisonSharedMemory();
     gpu_->MatMul(x, *w_gpu_, bias ? bias_gpu_ : std::span<const float>(), out);
     return Get(out);
   }
@@ -82,6 +84,7 @@ class GpuMatMulTest : public testing::Test {
       SCOPED_TRACE(testing::Message() << "n " << n_ << ", k " << k_ << ", m " << m);
       const Tensor out = gpu_->Allocate(m, n_, TensorUse::kSum).value();
       Poison(out);
+      PoisonSharedMemory();
       MatMulCall call{.x = static_cast<const __nv_bfloat16*>(x_.data),
                       .w = static_cast<const DeviceMatrix&>(*w_gpu_).data(),
                       .bias = bias_gpu_.data(),
