@@ -2,6 +2,9 @@
 // tiles, boxes and pages end in all places; and no other sequence's numbers ever matter.
 #include <cuda_runtime.h>
 
+#include <functional>
+#include <span>
+
 #include "kvstore/kv_layout.h"
 #include "tests/kernel/cuda_rig.h"
 #include "tests/kernel/poison_shared.h"
@@ -43,6 +46,8 @@ class PrefillRig {
     float spread = 1.0f;            // of queries, keys and values
     bool long_chunks_only = false;  // chunks of one row are not compared
     int runs = 1;                   // all with the same bits
+    // May change a row's values: queries, keys, values of all heads.
+    std::function<void(int64_t row, std::span<float> values)> change = {};
   };
   // The next chunk of every sequence as one step, by both kernels.
   void Step(const StepParts& parts) { Step(parts, {}); }
@@ -57,6 +62,10 @@ class PrefillRig {
       }
       auto values = RandomFloats(static_cast<size_t>(length * cols()), ++seed_, options.spread);
       if (id == options.poisoned) std::fill(values.begin(), values.end(), NAN);
+      for (int64_t row = 0; options.change != nullptr && row < length; ++row) {
+        options.change(row, std::span(values).subspan(static_cast<size_t>(row * cols()),
+                                                      static_cast<size_t>(cols())));
+      }
       qkv.insert(qkv.end(), values.begin(), values.end());
       const bool skipped = options.long_chunks_only && length == 1;
       compared.insert(compared.end(), static_cast<size_t>(length),
@@ -181,6 +190,28 @@ TEST(GpuPrefillTest, ScoresFarApart) {
     PrefillRig rig({.rows = {kFullRow, kStreaming}});
     rig.Step({{1, 1500}, {2, 40}}, {.spread = spread});
     rig.Step({{2, 700}, {1, 300}}, {.spread = spread});
+  }
+}
+
+// A key that the kernel does not look at outweighs those before it by 2^118 to 2^131, and one that
+// it looks at outweighs that: the sum of weights was finite, weighted values were not.
+TEST(GpuPrefillTest, ScoresRiseTwice) {
+  constexpr int64_t kUnseen = 200, kSeen = 590;  // of the last rows' steps 1 and 4
+  for (float key = 58.0f; key <= 64.0f; key += 0.25f) {
+    for (const float second : {key + 4.0f, 98.0f}) {
+      SCOPED_TRACE(testing::Message() << key << ", then " << second);
+      PrefillRig rig({.group = 1, .rows = {kFullRow}});
+      rig.Step({{1, 600}}, {.change = [&](int64_t row, std::span<float> values) {
+                 const auto q = values.first(128), k = values.subspan(128, 128);
+                 std::fill(q.begin(), q.end(), 0.0f);
+                 std::fill(k.begin(), k.end(), 0.0f);
+                 q[0] = 16.0f;  // a score is 2.04 of its key's first column, as a power of 2
+                 if (row == kUnseen) k[0] = key;
+                 if (row == kSeen) k[0] = second;
+                 const auto v = values.last(128);
+                 if (row == kUnseen) std::fill(v.begin(), v.end(), 8.0f);
+               }});
+    }
   }
 }
 

@@ -41,7 +41,8 @@ __device__ inline float Exp2(float x) {
 
 // Online softmax of a thread's two rows. Weights are 2^(scale * score - base), where base is a
 // score of the row that was the largest when Raise last looked. Later scores may be larger: weights
-// are floating point, so nothing is lost while their sum stays within SumFits.
+// are floating point, so nothing is lost while their sum stays within SumFits, at the end and
+// before every Raise.
 struct Softmax {
   float base[2] = {-INFINITY, -INFINITY};
   float sum[2] = {0.0f, 0.0f};
@@ -75,7 +76,8 @@ struct Softmax {
     for (int r = 0; r < 2; ++r) {
       const float higher = fmaxf(base[r], top[r]);
       keep[r] = Exp2(base[r] - (higher == -INFINITY ? 0.0f : higher));
-      sum[r] *= keep[r];
+      // Weighted values may have overflowed though their weights' sum did not.
+      sum[r] = sum[r] <= kSumMax ? sum[r] * keep[r] : NAN;
       base[r] = higher;
     }
     return true;
@@ -100,7 +102,9 @@ struct Softmax {
     return total + __shfl_xor_sync(~0u, total, 2);
   }
   // Else weights left the range of floats, or would with large values: Raise at every step.
-  __device__ static bool SumFits(float total) { return 0x1p-30f <= total && total <= 0x1p60f; }
+  __device__ static bool SumFits(float total) { return 0x1p-30f <= total && total <= kSumMax; }
+
+  static constexpr float kSumMax = 0x1p60f;
 };
 
 __device__ inline uint32_t PackBf16(float low, float high) {
