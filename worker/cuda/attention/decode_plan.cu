@@ -8,7 +8,8 @@
 namespace headgate {
 namespace {
 
-constexpr int kThreads = 512;
+// A block fits beside those of the kernel before it.
+constexpr int kThreads = 256;
 // Fewer blocks share a row then, and what they merge is less.
 constexpr int32_t kBlockTilesMin = 8;
 
@@ -64,7 +65,7 @@ __device__ int32_t RowOf(const DecodeRow* rows, int32_t count, int32_t tile) {
 // Writes the layer's rows back to back; {rows, tiles} of the layer.
 __device__ int2 LayRows(const DecodePlan& plan, const PageTables& tables, const StepView& step,
                         DecodeRow* rows) {
-  using Scan = cub::BlockScan<int64_t, kThreads>;
+  using Scan = cub::BlockScan<int64_t, kThreads, cub::BLOCK_SCAN_WARP_SCANS>;
   __shared__ typename Scan::TempStorage scan;
   constexpr int kTileBits = 32;  // a row and its tiles in one number
   const auto row_begin = static_cast<int32_t>(plan.row_begin[blockIdx.x]);

@@ -53,7 +53,7 @@ DeviceSampler::DeviceSampler(const SamplerShape& shape, int64_t vocab, const Dev
 
 DeviceSampler::~DeviceSampler() {
   for (const Step& step : steps_) {
-    if (step.copied != nullptr) cudaEventDestroy(step.copied);
+    if (step.ended != nullptr) cudaEventDestroy(step.ended);
   }
 }
 
@@ -80,7 +80,6 @@ absl::Status DeviceSampler::Allocate() {
   // Rounded up to whole words: CountTokensKernel changes two counts at a time.
   ASSIGN_OR_RETURN(counts_,
                    AllocateOf<uint16_t>(MemoryPlace::kDevice, (places * vocab_ + 1) / 2 * 2));
-  ASSIGN_OR_RETURN(outcomes_, AllocateOf<SampleOutcome>(MemoryPlace::kDevice, shape_.uses_max));
   if (shape_.vocabulary.size() > 1) {
     ASSIGN_OR_RETURN(parts_, AllocateOf<float>(MemoryPlace::kDevice, shape_.rows_max * vocab_));
     ASSIGN_OR_RETURN(all_, AllocateOf<float>(MemoryPlace::kDevice, shape_.rows_max * vocab_));
@@ -88,11 +87,11 @@ absl::Status DeviceSampler::Allocate() {
   for (Step& step : steps_) {
     ASSIGN_OR_RETURN(step.outcomes,
                      AllocateOf<SampleOutcome>(MemoryPlace::kPinned, shape_.uses_max));
-    RETURN_IF_ERROR(CudaStatus(cudaEventCreateWithFlags(&step.copied, cudaEventDisableTiming),
+    RETURN_IF_ERROR(CudaStatus(cudaEventCreateWithFlags(&step.ended, cudaEventDisableTiming),
                                "creating an event"));
   }
   static_assert(kTokenOfFailed == 0);
-  for (const CudaBuffer* buffer : {&last_tokens_, &counts_, &outcomes_}) {
+  for (const CudaBuffer* buffer : {&last_tokens_, &counts_}) {
     RETURN_IF_ERROR(CudaStatus(
         cudaMemsetAsync(buffer->data(), 0, static_cast<size_t>(buffer->bytes()), stream_),
         "clearing the sampler's memory"));
@@ -196,7 +195,7 @@ absl::Status DeviceSampler::Choose(Tensor logits, std::span<const LogitUse> uses
   call.logits = all;
   call.counts = counts_.as<const uint16_t>();
   call.last_tokens = last_tokens_.as<TokenId>();
-  call.outcomes = outcomes_.as<SampleOutcome>() + used;
+  call.outcomes = step.outcomes.as<SampleOutcome>() + used;
   call.vocab = vocab_;
   call.count = static_cast<int32_t>(count);
   LaunchSample(call, stream_);
@@ -214,22 +213,15 @@ absl::StatusOr<const float*> DeviceSampler::Gather(Tensor logits) {
 }
 
 absl::Status DeviceSampler::EndStep() {
-  Step& step = open();
-  if (!step.uses.empty()) {
-    CudaCheck(
-        cudaMemcpyAsync(step.outcomes.data(), outcomes_.data(),
-                        step.uses.size() * sizeof(SampleOutcome), cudaMemcpyDeviceToHost, stream_),
-        "reading tokens");
-  }
-  if (clock_ != nullptr) clock_->End();  // first: who sees the step copied may ask for its times
-  CudaCheck(cudaEventRecord(step.copied, stream_), "recording the end of a step");
+  if (clock_ != nullptr) clock_->End();  // first: who sees the step ended may ask for its times
+  CudaCheck(cudaEventRecord(open().ended, stream_), "recording the end of a step");
   ++ended_;
   return absl::OkStatus();
 }
 
 absl::StatusOr<bool> DeviceSampler::Ready() {
   CHECK(ended_ > 0) << "no step to await";
-  const cudaError_t state = cudaEventQuery(oldest().copied);
+  const cudaError_t state = cudaEventQuery(oldest().ended);
   // Asked after the event: a step that ended without a peer has said so.
   if (shape_.vocabulary.size() > 1) {
     if (group_ == nullptr) return absl::UnavailableError("sampler: the group is gone");
@@ -243,7 +235,7 @@ absl::StatusOr<bool> DeviceSampler::Ready() {
 absl::StatusOr<std::vector<LogitOutcome>> DeviceSampler::Await() {
   CHECK(ended_ > 0) << "no step to await";
   if (shape_.vocabulary.size() == 1) {
-    CudaCheck(cudaEventSynchronize(oldest().copied), "a step");
+    CudaCheck(cudaEventSynchronize(oldest().ended), "a step");
   }
   for (;;) {
     ASSIGN_OR_RETURN(const bool ready, Ready());

@@ -1,9 +1,10 @@
-// Samples where the logits are: they never leave the device, outcomes come to the host when it
-// asks. With several ranks every rank gets all logits and draws the same token itself.
+// Samples where the logits are: they never leave the device. Kernels write outcomes to pinned
+// memory, where the host finds them when the step has ended. With several ranks every rank gets all
+// logits and draws the same token itself.
 //
 // Device memory, all taken at creation: counts for penalties, places x vocabulary x 2 bytes (1,024
-// places of 128,256 tokens: 263 MB); outcomes, 192 bytes per use; with several ranks logits,
-// 2 x rows_max x vocabulary x 4 bytes.
+// places of 128,256 tokens: 263 MB); with several ranks logits, 2 x rows_max x vocabulary x 4
+// bytes.
 //
 // The worker's step thread owns it. Kernels read everything that differs between steps from fixed
 // addresses; only the number of rows is an argument.
@@ -76,8 +77,8 @@ class DeviceSampler final : public TokenSampler {
   // A step from BeginStep until it is awaited.
   struct Step {
     std::vector<Use> uses;
-    CudaBuffer outcomes;  // pinned, [uses_max]
-    cudaEvent_t copied = nullptr;
+    CudaBuffer outcomes;  // pinned, [uses_max]: 192 bytes each
+    cudaEvent_t ended = nullptr;
   };
 
   DeviceSampler(const SamplerShape& shape, int64_t vocab, const DevicePageStore& store,
@@ -103,7 +104,6 @@ class DeviceSampler final : public TokenSampler {
 
   CudaBuffer last_tokens_;  // [places]
   CudaBuffer counts_;       // [places, vocab]
-  CudaBuffer outcomes_;     // [uses_max], of the open step
   CudaBuffer parts_, all_;  // [rows_max, vocab] of several ranks
 
   absl::flat_hash_map<SequenceId, Live> sequences_;

@@ -55,12 +55,13 @@ class RowSampler {
     if (row_.scale > 0.0f && peak != kNotFinite) token = Draw(LogitOfRank(peak));
     if (!Writes()) return;
     const bool failed = peak == kNotFinite;
+    if (failed) token = kTokenOfFailed;
     outcome_.failed = failed;
-    outcome_.token = failed ? kTokenOfFailed : token;
+    outcome_.token = token;
     outcome_.logprob =
         logprobs && !failed ? static_cast<float>(raw_.logits[token] - log_sum) : 0.0f;
     outcome_.top_count = logprobs ? TopCount() : 0;
-    last_tokens[row_.place] = outcome_.token;
+    last_tokens[row_.place] = token;  // the outcome may be in the host's memory
   }
 
  private:

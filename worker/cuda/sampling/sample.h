@@ -54,7 +54,7 @@ struct SampleCall {
   const SampleRow* rows = nullptr;    // [count]
   const uint16_t* counts = nullptr;   // [places, vocab]: see LaunchCountTokens; null: no penalties
   TokenId* last_tokens = nullptr;     // [places]: the sampled tokens; of failed rows kTokenOfFailed
-  SampleOutcome* outcomes = nullptr;  // [count]
+  SampleOutcome* outcomes = nullptr;  // [count], on the device or pinned
   int64_t vocab = 0;                  // at most kSampleVocabMax
   int32_t count = 0;
 };
