@@ -193,10 +193,10 @@ TEST(GpuPrefillTest, ScoresFarApart) {
   }
 }
 
-// A key that the kernel does not look at outweighs those before it by 2^118 to 2^131, and one that
-// it looks at outweighs that: the sum of weights was finite, weighted values were not.
+// A key of a step without a look outweighs those before it by 2^118 to 2^131, and one of a step
+// with a look outweighs that: the sum of weights may be finite then while weighted values are not.
 TEST(GpuPrefillTest, ScoresRiseTwice) {
-  constexpr int64_t kUnseen = 200, kSeen = 590;  // of the last rows' steps 1 and 4
+  constexpr int64_t kUnseen = 200, kSeen = 512;  // all rows of the last tile see both
   for (float key = 58.0f; key <= 64.0f; key += 0.25f) {
     for (const float second : {key + 4.0f, 98.0f}) {
       SCOPED_TRACE(testing::Message() << key << ", then " << second);
