@@ -29,6 +29,7 @@ void PoisonSharedMemory() {
             "asking for all shared memory");
   // A block has a multiprocessor for itself; several rounds, so that none goes without.
   PoisonKernel<<<static_cast<unsigned>(4 * processors), 1024, static_cast<size_t>(bytes)>>>(bytes);
+  CudaCheck(cudaGetLastError(), "poisoning shared memory");
   CudaCheck(cudaDeviceSynchronize(), "poisoning shared memory");
 }
 

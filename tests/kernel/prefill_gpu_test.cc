@@ -95,11 +95,14 @@ class PrefillRig {
     call.out = static_cast<__nv_bfloat16*>(fast.data);
     std::vector<float> first;
     for (int run = 0; run < options.runs; ++run) {
+      const auto bytes = static_cast<size_t>(rows * heads() * shape_.head_dim * 2);
+      CudaCheck(cudaMemset(fast.data, 0xff, bytes), "forgetting the run before");
       PoisonSharedMemory();
       CudaCheck(LaunchPrefill(call, tiles, nullptr), "prefill");
       if (options.runs == 1) break;
-      if (run == 0) first = Get(fast);
-      ASSERT_EQ(Get(fast), first) << "run " << run;
+      const std::vector<float> got = Get(fast);
+      if (run == 0) first = got;
+      ASSERT_EQ(got, first) << "run " << run;
     }
     call.long_chunks_only = false;
     LaunchAppend(call, nullptr);
@@ -194,23 +197,26 @@ TEST(GpuPrefillTest, ScoresFarApart) {
 }
 
 // A key of a step without a look outweighs those before it by 2^118 to 2^131, and one of a step
-// with a look outweighs that: the sum of weights may be finite then while weighted values are not.
+// with a look outweighs that: the sum of weights may be finite then while weighted values are not,
+// or the factor of the second rise, below 2^-126, forgets them.
 TEST(GpuPrefillTest, ScoresRiseTwice) {
-  constexpr int64_t kUnseen = 200, kSeen = 512;  // all rows of the last tile see both
+  const auto with_key = [](int64_t at, float key, float value) {
+    return [=](int64_t row, std::span<float> values) {
+      const auto q = values.first(128), k = values.subspan(128, 128), v = values.last(128);
+      std::fill(q.begin(), q.end(), 0.0f);
+      std::fill(k.begin(), k.end(), 0.0f);
+      q[0] = 16.0f;  // a score is 2.04 of its key's first column, as a power of 2
+      if (row != at) return;
+      k[0] = key;
+      std::fill(v.begin(), v.end(), value);
+    };
+  };
   for (float key = 58.0f; key <= 64.0f; key += 0.25f) {
     for (const float second : {key + 4.0f, 98.0f}) {
       SCOPED_TRACE(testing::Message() << key << ", then " << second);
       PrefillRig rig({.group = 1, .rows = {kFullRow}});
-      rig.Step({{1, 600}}, {.change = [&](int64_t row, std::span<float> values) {
-                 const auto q = values.first(128), k = values.subspan(128, 128);
-                 std::fill(q.begin(), q.end(), 0.0f);
-                 std::fill(k.begin(), k.end(), 0.0f);
-                 q[0] = 16.0f;  // a score is 2.04 of its key's first column, as a power of 2
-                 if (row == kUnseen) k[0] = key;
-                 if (row == kSeen) k[0] = second;
-                 const auto v = values.last(128);
-                 if (row == kUnseen) std::fill(v.begin(), v.end(), 8.0f);
-               }});
+      rig.Step({{1, 512}}, {.change = with_key(200, key, 8.0f)});
+      rig.Step({{1, 88}}, {.change = with_key(0, second, 1.0f)});  // all rows see both keys
     }
   }
 }

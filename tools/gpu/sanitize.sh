@@ -8,7 +8,7 @@
 # synccheck and racecheck look at the project's kernels only: they name cuBLASLt's and NCCL's too.
 # initcheck leaves out what multiplies by cuBLASLt, whose stores it does not see (model_*, worker_*);
 # racecheck leaves out model_*: two minutes each of 14 tests, whose kernels have tests of their own.
-# worker_bits_gpu_test, of 16 GB of weights, runs under none unless it is named.
+# worker_bits_gpu_test, of 16 GB of weights, runs under none.
 # Logs: sanitize.log in $OUT (or .gpu/).
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1

@@ -41,8 +41,8 @@ __device__ inline float Exp2(float x) {
 
 // Online softmax of a thread's two rows. Weights are 2^(scale * score - base), where base is a
 // score of the row that was the largest when Raise last looked. Later scores may be larger: weights
-// are floating point, so nothing is lost while their sum stays within SumFits, at the end and
-// before every Raise.
+// are floating point, so nothing is lost while their sum stays below kSumMax, whenever the base
+// rises and in the end.
 struct Softmax {
   float base[2] = {-INFINITY, -INFINITY};
   float sum[2] = {0.0f, 0.0f};
@@ -76,7 +76,7 @@ struct Softmax {
     for (int r = 0; r < 2; ++r) {
       const float higher = fmaxf(base[r], top[r]);
       keep[r] = Exp2(base[r] - (higher == -INFINITY ? 0.0f : higher));
-      // Weighted values may have overflowed though their weights' sum did not.
+      // Weighted values may have overflowed though their weights' sum did not, and `keep` may be 0.
       sum[r] = sum[r] <= kSumMax ? sum[r] * keep[r] : NAN;
       base[r] = higher;
     }

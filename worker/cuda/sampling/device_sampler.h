@@ -7,7 +7,7 @@
 // bytes.
 //
 // The worker's step thread owns it. Kernels read everything that differs between steps from fixed
-// addresses; only the number of rows is an argument.
+// addresses; the number of rows and where outcomes go are arguments.
 #pragma once
 
 #include <cuda_runtime.h>

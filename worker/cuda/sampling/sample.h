@@ -2,8 +2,8 @@
 // same bits on every run, whatever other rows there are; a draw differs from the host's only where
 // rounding of the weights (about 1e-6 of their sum) moves a boundary across it.
 //
-// Launchers are asynchronous on `stream`; a launch error is what cudaGetLastError says. What
-// differs between two steps of as many rows lies in device memory.
+// Launchers are asynchronous on `stream`; a launch error is what cudaGetLastError says. What a
+// step reads and differs from another's of as many rows lies in device memory.
 #pragma once
 
 #include <cuda_runtime.h>
