@@ -11,9 +11,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/status_macros.h"
+#include "cli/bench/gpu_attention_bench.h"
 #include "cli/bench/gpu_matmul_bench.h"
 #include "cli/bench/report.h"
-#include "worker/cuda/bench/attention_bench.h"
 #include "worker/cuda/bench/copy_bench.h"
 #include "worker/cuda/bench/gpu_ranks.h"
 #include "worker/cuda/bench/layer_bench.h"
@@ -33,60 +33,6 @@ absl::Status RunCopy(bool json) {
   for (const Bandwidth& rate : rates) {
     report.Add(absl::StrFormat("%-24s %6.3f TB/s", rate.name, rate.tb_s),
                {{"name", rate.name}, {"tb_per_s", rate.tb_s}});
-  }
-  report.Finish();
-  return absl::OkStatus();
-}
-
-struct DecodeCase {
-  std::string name;
-  AttentionBenchOptions options;
-};
-
-std::vector<DecodeCase> DecodeCases() {
-  const auto same = [](size_t batch, int64_t context) {
-    return std::vector<int64_t>(batch, context);
-  };
-  std::vector<int64_t> mixed;
-  for (const int64_t k : {1, 2, 3, 5, 8, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128}) {
-    mixed.push_back(k * kK);
-  }
-  std::vector<DecodeCase> cases(7);
-  cases[0] = {"16 x 16K", {}};
-  cases[0].options.contexts = same(16, 16 * kK);
-  cases[1] = {"16 x 32K", {}};
-  cases[1].options.contexts = same(16, 32 * kK);
-  cases[1].options.layers = 16;
-  cases[2] = {"1 x 32K", {}};
-  cases[2].options.contexts = same(1, 32 * kK);
-  cases[3] = {"1 x 128K", {}};
-  cases[3].options.contexts = same(1, 128 * kK);
-  cases[4] = {"1 x 1M, 8 layers", {}};
-  cases[4].options.contexts = same(1, 1024 * kK);
-  cases[4].options.layers = 8;
-  cases[5] = {"1K to 128K", {}};
-  cases[5].options.contexts = mixed;
-  cases[6] = {"1K to 128K, half streaming", {}};
-  cases[6].options.contexts = mixed;
-  cases[6].options.streaming_share = 0.5;
-  return cases;
-}
-
-absl::Status RunAttention(bool json) {
-  Report report(json);
-  for (const DecodeCase& one : DecodeCases()) {
-    ASSIGN_OR_RETURN(const AttentionBenchResult result, BenchAttention(one.options));
-    const double share = result.bytes_per_s / result.read_bytes_per_s;
-    report.Add(
-        absl::StrFormat("%-28s %9.1f us / layer  %6.3f of %6.3f TB/s  %5.1f %%  plan %.1f us",
-                        one.name, result.layer_us, result.bytes_per_s / 1e12,
-                        result.read_bytes_per_s / 1e12, 100.0 * share, result.plan_us),
-        {{"case", one.name},
-         {"layer_us", result.layer_us},
-         {"plan_us", result.plan_us},
-         {"tb_per_s", result.bytes_per_s / 1e12},
-         {"ceiling_tb_per_s", result.read_bytes_per_s / 1e12},
-         {"share", share}});
   }
   report.Finish();
   return absl::OkStatus();
@@ -267,8 +213,7 @@ void AddBench(CLI::App& bench, Run& run, const char* name, const char* what,
 
 void AddGpuBenches(CLI::App& bench, Run& run) {
   AddBench(bench, run, "copy", "What the GPU's memory delivers: the ceilings", RunCopy);
-  AddBench(bench, run, "attention", "Decode attention from pages, against reading them",
-           RunAttention);
+  AddGpuAttentionBench(bench, run);
   AddBench(bench, run, "prefill", "Prefill attention from pages", RunPrefill);
   AddGpuMatMulBench(bench, run);
   AddBench(bench, run, "rows", "A prompt step's row operations, against the bytes they move",

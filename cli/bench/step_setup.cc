@@ -1,48 +1,14 @@
 #include "cli/bench/step_setup.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
-#include "kvstore/policy/policy_bundle.h"
+#include "cli/bench/policy_rows.h"
 #include "worker/model/named_shape.h"
 
 namespace headgate {
 namespace {
-
-// DuoAttention's for its published patterns (arXiv 2410.10819).
-constexpr int64_t kSinks = 64;
-constexpr int64_t kRecent = 256;
-
-// That share of every layer's kv heads streams, evenly spread: for shapes without a pattern.
-std::vector<RowSpec> SpreadStreaming(const PolicyTarget& target, double share) {
-  const auto whole_pages = [&target](int64_t tokens) {
-    return (tokens + target.page_tokens - 1) / target.page_tokens * target.page_tokens;
-  };
-  const RowSpec streaming{HeadClass::kStreaming, whole_pages(kSinks), whole_pages(kRecent)};
-  const int64_t heads = target.kv_heads;
-  const int64_t count = std::llround(share * static_cast<double>(heads));
-  std::vector<RowSpec> rows;
-  for (int64_t i = 0; i < target.layers * heads; ++i) {
-    const int64_t head = i % heads;
-    const bool streams = (head + 1) * count / heads > head * count / heads;
-    rows.push_back(streams ? streaming : RowSpec());
-  }
-  return rows;
-}
-
-absl::StatusOr<std::vector<RowSpec>> RowsOf(const StepBenchOptions& options,
-                                            const PolicyTarget& target) {
-  if (options.policy.empty()) {
-    return options.sparsity >= 0 ? SpreadStreaming(target, options.sparsity)
-                                 : FullPolicy(target).rows;
-  }
-  PolicyOptions chosen;
-  if (options.sparsity >= 0) chosen.sparsity = options.sparsity;
-  ASSIGN_OR_RETURN(const PolicyBundle bundle, LoadPolicyBundle(options.policy, chosen, target));
-  return bundle.rows;
-}
 
 absl::Status CheckContexts(const StepBenchOptions& options, const ModelShape& shape) {
   for (const int64_t context : options.contexts) {
@@ -91,8 +57,8 @@ absl::StatusOr<StepSetup> SetUpSteps(const StepBenchOptions& options) {
   RETURN_IF_ERROR(CheckContexts(options, shape));
   setup.positions_max = StepPositions(
       *std::max_element(options.contexts.begin(), options.contexts.end()), options.steps);
-  ASSIGN_OR_RETURN(setup.rows,
-                   RowsOf(options, {shape.layers, shape.kv_heads, options.page_tokens}));
+  ASSIGN_OR_RETURN(setup.rows, PolicyRows(options.policy, options.sparsity,
+                                          {shape.layers, shape.kv_heads, options.page_tokens}));
   ASSIGN_OR_RETURN(setup.placement, PlaceHeads(setup.rows, shape.kv_heads, options.ranks));
   setup.page_layers = options.page_layers == 0 ? shape.layers : options.page_layers;
   RETURN_IF_ERROR(CheckSharing(setup, options.ranks));

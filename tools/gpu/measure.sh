@@ -27,6 +27,7 @@ begin_measuring() { # FOLDER FAILURES report command ...
   parts=$1 failures=$2
   report_command=("${@:3}")
   mkdir -p "$parts"
+  touch "$parts/begun"
   rm -f "$failures"
 }
 

@@ -13,6 +13,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import time
 
 
 def device(folder):
@@ -30,10 +31,16 @@ def device(folder):
     return kept.read_text()
 
 
+def seconds(folder):
+    """Since the session began; None when it did not say so."""
+    begun = folder / "begun"
+    return round(time.time() - begun.stat().st_mtime) if begun.exists() else None
+
+
 def head(command, commit, folder):
     """What every report begins with."""
     return {"commit": commit, "date": datetime.date.today().isoformat(), "command": command,
-            "device": device(folder)}
+            "device": device(folder), "seconds": seconds(folder)}
 
 
 def read_parts(folder):

@@ -76,6 +76,7 @@ class Scripts(unittest.TestCase):
         self.run_bash("tools/gpu/two_ranks.sh abc")
         self.assertEqual(self.read("two_ranks.json")["ratios"],
                          {"decode_1x1k": 1.5, "decode_64x1k": None, "decode_16x32k": 1.5})
+        self.assertIn(self.read("two_ranks.json")["seconds"], range(60))
 
     def test_vllm_is_joined_of_its_parts_and_reported_beside_ours(self):
         kit = self.folder / ".cache/vllm"

@@ -3,7 +3,6 @@
 #include <cuda_runtime.h>
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 #include <random>
 
@@ -20,17 +19,7 @@ namespace headgate {
 namespace {
 
 KvLayout LayoutOf(const AttentionBenchOptions& options) {
-  std::vector<std::vector<RowSpec>> rows(static_cast<size_t>(options.layers));
-  int64_t row = 0;
-  for (auto& layer : rows) {
-    for (int64_t head = 0; head < options.kv_heads; ++head, ++row) {
-      const bool streams = std::floor(static_cast<double>(row + 1) * options.streaming_share) >
-                           std::floor(static_cast<double>(row) * options.streaming_share);
-      layer.push_back(streams ? RowSpec{HeadClass::kStreaming, options.sinks, options.window}
-                              : RowSpec{});
-    }
-  }
-  return MakeKvLayout(options.page_tokens, options.head_dim, DType::kBF16, rows);
+  return MakeKvLayout(options.page_tokens, options.head_dim, DType::kBF16, options.rows);
 }
 
 // Tokens that the query at the end of `context` sees.
@@ -49,23 +38,22 @@ class AttentionBench {
   absl::StatusOr<AttentionBenchResult> Run() {
     RETURN_IF_ERROR(CreatePages());
     RETURN_IF_ERROR(CreateBatch());
-    const int64_t group = options_.heads / options_.kv_heads;
     ASSIGN_OR_RETURN(std::unique_ptr<DecodeAttention> decode,
                      DecodeAttention::Create(layout_, Batch(), nullptr));
-    decode->Plan(store_->tables(), step_, group, nullptr);
+    decode->Plan(store_->tables(), step_, options_.group, nullptr);
     RETURN_IF_ERROR(CudaStatus(cudaDeviceSynchronize(), "planning"));
     const auto attend = [&](cudaStream_t stream) {
-      for (int64_t layer = 0; layer < options_.layers; ++layer) {
+      for (int64_t layer = 0; layer < layout_.layers(); ++layer) {
         decode->Launch(CallOf(layer), layer, stream);
       }
     };
     const auto plan = [&](cudaStream_t stream) {
-      decode->Plan(store_->tables(), step_, group, stream);
+      decode->Plan(store_->tables(), step_, options_.group, stream);
     };
     AttentionBenchResult result;
-    result.bytes = Bytes() / static_cast<double>(options_.layers);
+    result.bytes = Bytes() / static_cast<double>(layout_.layers());
     ASSIGN_OR_RETURN(result.layer_us, MedianReplayUs(attend, options_.repeats, kWakeMs));
-    result.layer_us /= static_cast<double>(options_.layers);
+    result.layer_us /= static_cast<double>(layout_.layers());
     ASSIGN_OR_RETURN(result.plan_us, MedianReplayUs(plan, options_.repeats, kWakeMs));
     result.bytes_per_s = result.bytes / result.layer_us * 1e6;
     ASSIGN_OR_RETURN(
@@ -128,11 +116,11 @@ class AttentionBench {
     store_->Commit();
     const auto bytes = static_cast<int64_t>(sequences.size() * sizeof(StepSequence));
     ASSIGN_OR_RETURN(sequences_, CudaBuffer::Create(MemoryPlace::kDevice, bytes));
-    const int64_t heads = options_.heads + 2 * options_.kv_heads;
+    const int64_t kv_head_bytes = Batch() * layout_.kv_heads(0) * options_.head_dim * 2;
     ASSIGN_OR_RETURN(
-        qkv_, CudaBuffer::Create(MemoryPlace::kDevice, Batch() * heads * options_.head_dim * 2));
-    ASSIGN_OR_RETURN(out_, CudaBuffer::Create(MemoryPlace::kDevice,
-                                              Batch() * options_.heads * options_.head_dim * 2));
+        qkv_, CudaBuffer::Create(MemoryPlace::kDevice, kv_head_bytes * (options_.group + 2)));
+    ASSIGN_OR_RETURN(out_,
+                     CudaBuffer::Create(MemoryPlace::kDevice, kv_head_bytes * options_.group));
     LaunchFillBf16(qkv_.data(), qkv_.bytes(), 2, nullptr, FillSize::kUpToTwo);
     step_.sequences = sequences_.as<const StepSequence>();
     step_.rows = step_.sequence_count = static_cast<int32_t>(Batch());
@@ -143,8 +131,8 @@ class AttentionBench {
   }
 
   AttentionCall CallOf(int64_t layer) const {
-    AttentionCall call = LayerCall(layout_, store_->tables(), pages_.data(), step_, layer,
-                                   options_.heads / options_.kv_heads);
+    AttentionCall call =
+        LayerCall(layout_, store_->tables(), pages_.data(), step_, layer, options_.group);
     call.qkv = qkv_.as<const __nv_bfloat16>();
     call.out = out_.as<__nv_bfloat16>();
     return call;
@@ -161,15 +149,15 @@ class AttentionBench {
 }  // namespace
 
 absl::StatusOr<AttentionBenchResult> BenchAttention(const AttentionBenchOptions& options) {
-  if (!(options.kv_heads >= 1 && options.heads >= options.kv_heads &&
-        options.heads % options.kv_heads == 0 && options.layers >= 1 && options.layers <= 1024)) {
+  const bool same_heads = std::all_of(
+      options.rows.begin(), options.rows.end(),
+      [&](const auto& layer) { return !layer.empty() && layer.size() == options.rows[0].size(); });
+  if (options.rows.empty() || options.rows.size() > 1024 || !same_heads) {
     return absl::InvalidArgumentError(
-        "bench attention: give layers (1 to 1024) and heads, a multiple of kv_heads");
+        "bench attention: give 1 to 1024 layers of as many kv heads each");
   }
-  if (options.contexts.empty() || options.contexts.size() > 1024 || !(options.repeats >= 1) ||
-      !(options.streaming_share >= 0.0 && options.streaming_share <= 1.0)) {
-    return absl::InvalidArgumentError(
-        "bench attention: give 1 to 1024 contexts, repeats, and a streaming share of 0 to 1");
+  if (options.contexts.empty() || options.contexts.size() > 1024 || !(options.repeats >= 1)) {
+    return absl::InvalidArgumentError("bench attention: give 1 to 1024 contexts, and repeats");
   }
   for (const int64_t context : options.contexts) {
     if (!(context >= 1 && context <= int64_t{1} << 24)) {
@@ -179,11 +167,10 @@ absl::StatusOr<AttentionBenchResult> BenchAttention(const AttentionBenchOptions&
   }
   const KvLayout layout = LayoutOf(options);
   RETURN_IF_ERROR(ValidateKvLayout(layout));
-  if (!DecodeAttention::Supports(layout, options.heads / options.kv_heads)) {
+  if (!DecodeAttention::Supports(layout, options.group)) {
     return absl::InvalidArgumentError(
         "bench attention: no decode kernel for these shapes; head_dim is 64, 96 or 128, "
-        "page_tokens "
-        "16 or more, heads / kv_heads at most 16");
+        "page_tokens 16 or more, the group at most 16");
   }
   return AttentionBench(options).Run();
 }

@@ -6,19 +6,18 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "kvstore/visibility.h"
 
 namespace headgate {
 
 struct AttentionBenchOptions {
   std::vector<int64_t> contexts = {16384};  // tokens of each sequence of the batch
-  int64_t heads = 32;
-  int64_t kv_heads = 8;
+  // [layers][kv heads], as many in every layer. Layers have pages of their own, or the L2 cache
+  // would help.
+  std::vector<std::vector<RowSpec>> rows;
+  int64_t group = 4;  // query heads of a kv head
   int64_t head_dim = 128;
-  int64_t layers = 32;  // each with pages of its own, or the L2 cache would help
   int64_t page_tokens = 16;
-  double streaming_share = 0.0;  // of the kv heads
-  int64_t sinks = 64;            // of streaming heads, in tokens
-  int64_t window = 256;
   int repeats = 25;
 };
 

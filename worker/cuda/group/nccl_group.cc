@@ -52,17 +52,16 @@ absl::Status NcclGroup::GatherColumns(Tensor own, std::span<const int64_t> width
   float* to = out.rows == 1 ? out.f32() : parts.f32();
   RETURN_IF_ERROR(NcclStatus(ncclGroupStart(), "gathering logits"));
   int64_t begin = 0;
-  for (size_t rank = 0; rank < widths.size(); ++rank) {
+  ncclResult_t sent = ncclSuccess;
+  for (size_t rank = 0; rank < widths.size() && sent == ncclSuccess; ++rank) {
     const int64_t count = out.rows * widths[rank];
-    const ncclResult_t sent = ncclBroadcast(own.data, to + begin, static_cast<size_t>(count),
-                                            ncclFloat32, static_cast<int>(rank), comm_, stream_);
-    if (sent != ncclSuccess) {
-      ncclGroupEnd();
-      return NcclStatus(sent, "gathering logits");
-    }
+    sent = ncclBroadcast(own.data, to + begin, static_cast<size_t>(count), ncclFloat32,
+                         static_cast<int>(rank), comm_, stream_);
     begin += count;
   }
-  RETURN_IF_ERROR(NcclStatus(ncclGroupEnd(), "gathering logits"));
+  const ncclResult_t ended = ncclGroupEnd();  // a group that began ends, whatever happened in it
+  RETURN_IF_ERROR(NcclStatus(sent, "gathering logits"));
+  RETURN_IF_ERROR(NcclStatus(ended, "gathering logits"));
   if (out.rows == 1) return absl::OkStatus();
   const float* part = to;
   float* column = out.f32();

@@ -72,8 +72,8 @@ std::unique_ptr<LtMatMul::Plan> LtMatMul::Describe(const Shape& shape) {
   CHECK(cublasLtMatmulDescCreate(&plan->operation, CUBLAS_COMPUTE_32F, CUDA_R_32F) ==
         CUBLAS_STATUS_SUCCESS);
   const cublasOperation_t transpose = CUBLAS_OP_T;
-  cublasLtMatmulDescSetAttribute(plan->operation, CUBLASLT_MATMUL_DESC_TRANSA, &transpose,
-                                 sizeof(transpose));
+  CHECK(cublasLtMatmulDescSetAttribute(plan->operation, CUBLASLT_MATMUL_DESC_TRANSA, &transpose,
+                                       sizeof(transpose)) == CUBLAS_STATUS_SUCCESS);
   plan->w = Layout(CUDA_R_16BF, n, k);
   plan->x = Layout(CUDA_R_16BF, m, k);
   plan->out = Layout(out_dtype == DType::kF32 ? CUDA_R_32F : CUDA_R_16BF, m, n);
@@ -83,12 +83,13 @@ std::unique_ptr<LtMatMul::Plan> LtMatMul::Describe(const Shape& shape) {
 std::vector<cublasLtMatmulHeuristicResult_t> LtMatMul::Ask(const Plan& plan, int count) const {
   cublasLtMatmulPreference_t preference = nullptr;
   CHECK(cublasLtMatmulPreferenceCreate(&preference) == CUBLAS_STATUS_SUCCESS);
-  cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
-                                       &kWorkspaceBytes, sizeof(kWorkspaceBytes));
+  CHECK(cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
+                                             &kWorkspaceBytes,
+                                             sizeof(kWorkspaceBytes)) == CUBLAS_STATUS_SUCCESS);
   // Parts of a sum that is cut over k are added in fp32, and in the same order every time.
   const uint32_t schemes = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
-  cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
-                                       &schemes, sizeof(schemes));
+  CHECK(cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
+                                             &schemes, sizeof(schemes)) == CUBLAS_STATUS_SUCCESS);
   std::vector<cublasLtMatmulHeuristicResult_t> offers(static_cast<size_t>(count));
   int found = 0;
   const cublasStatus_t status =
