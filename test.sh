@@ -39,6 +39,16 @@ release() {
 # The headers that no source of the release build proves to compile alone.
 headers() { cmake --build --preset release -j "$jobs" --target header_check; }
 
+# The kernels for the oldest GPUs that they are for.
+ampere() {
+  cmake --preset ampere &&
+    if grep -q '^CMAKE_CUDA_COMPILER:[^=]*=/' build/ampere/CMakeCache.txt; then
+      cmake --build --preset ampere -j "$jobs"
+    else
+      echo "skipped: there is no CUDA"
+    fi
+}
+
 unit() { ctest --preset release -L unit; }
 
 simulator() { ctest --preset release -L sim; }
@@ -90,8 +100,8 @@ quickstart() {
     grep -q Paris .headgate/answer.txt
 }
 
-steps=(dependencies lint python_tools model vocabularies release headers unit simulator integration
-  asan tidy tsan quickstart)
+steps=(dependencies lint python_tools model vocabularies release headers ampere unit simulator
+  integration asan tidy tsan quickstart)
 [ $# -eq 0 ] || steps=("$@")
 export HEADGATE_SMOLLM2_DIR=$PWD/.headgate/models/SmolLM2-135M-Instruct
 passed=0 failed=0
