@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <random>
 
 #include "absl/strings/str_cat.h"
 #include "tests/kernel/model_rig.h"
@@ -40,6 +41,40 @@ TEST_P(GpuFamily, ScoresLikeTheReferenceInMixedSteps) {
   for (const ScoredText& text : ScoreTogether(*rig_, prompt_, MixedSteps())) {
     ExpectSmallModelScores(text, golden_["score"]);
   }
+}
+
+// On thousands of positions, with the same bf16 weights; the CPU rounds nothing else. Where first
+// choices differ, the CPU has the GPU's about as likely as its own.
+TEST_P(GpuFamily, ChoosesAsTheCpu) {
+  constexpr int kTexts = 43;
+  constexpr float kAboutAsLikely = 0.25f;
+  WorkerOptions on_cpu = SmallOptions(TestModel(GetParam()));
+  on_cpu.weights = "bf16";
+  auto cpu = GroupRig::Create(on_cpu);
+  ASSERT_TRUE(cpu.ok()) << cpu.status();
+  std::minstd_rand random(1);
+  std::uniform_int_distribution<TokenId> token(
+      0, static_cast<TokenId>(rig_->worker().Profile().vocab - 1));
+  size_t positions = 0, same = 0;
+  for (int text = 1; text <= kTexts; ++text) {
+    std::vector<TokenId> tokens(48);
+    for (TokenId& one : tokens) one = token(random);
+    const auto id = static_cast<SequenceId>(text);
+    const auto own = ScoreTargets(**cpu, id, tokens, tokens).top1;
+    const auto gpus = ScoreTargets(*rig_, id, tokens, tokens).top1;
+    ASSERT_EQ(gpus.size(), own.size());
+    const auto best = ScoreTargets(**cpu, id, tokens, own).logprob;
+    const auto of_gpus = ScoreTargets(**cpu, id, tokens, gpus).logprob;
+    for (size_t i = 0; i < own.size(); ++i) {
+      ++positions;
+      same += gpus[i] == own[i];
+      EXPECT_LE(best[i] - of_gpus[i], kAboutAsLikely) << "text " << text << ", position " << i;
+    }
+  }
+  const double share = static_cast<double>(same) / static_cast<double>(positions);
+  std::printf("%s: %zu positions, same first choice %.4f\n", GetParam().c_str(), positions, share);
+  EXPECT_GE(positions, 2000u);
+  EXPECT_GE(share, 0.95);
 }
 
 TEST_P(GpuFamily, FewOutputsOfAStepAreScoredAsAmongAll) {

@@ -154,6 +154,14 @@ inline ScoredText ScoreText(GroupRig& rig, SequenceId id, const std::vector<Toke
   return RunPlans(rig, PlansInChunks(id, tokens, chunk_tokens))[id];
 }
 
+// A text in one chunk, with targets[i] scored after its tokens[0..i].
+inline ScoredText ScoreTargets(GroupRig& rig, SequenceId id, const std::vector<TokenId>& tokens,
+                               const std::vector<TokenId>& targets) {
+  std::vector<StepPlan> plans = PlansInChunks(id, tokens, static_cast<int64_t>(tokens.size()));
+  plans.front().chunks.front().score_targets = targets;
+  return RunPlans(rig, plans)[id];
+}
+
 inline std::array<ScoredText, 2> ScoreTogether(GroupRig& rig, const std::vector<TokenId>& tokens,
                                                const std::vector<std::array<int64_t, 2>>& steps) {
   auto scored = RunPlans(rig, PlansTogether(tokens, steps));
