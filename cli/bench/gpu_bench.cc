@@ -31,7 +31,7 @@ absl::Status RunCopy(bool json) {
   Report report(json);
   ASSIGN_OR_RETURN(const std::vector<Bandwidth> rates, MeasureBandwidth(int64_t{4} << 30));
   for (const Bandwidth& rate : rates) {
-    report.Add(absl::StrFormat("%-24s %6.3f TB/s", rate.name, rate.tb_s),
+    report.Add(absl::StrFormat("%-42s %6.3f TB/s", rate.name, rate.tb_s),
                {{"name", rate.name}, {"tb_per_s", rate.tb_s}});
   }
   report.Finish();

@@ -4,8 +4,10 @@
 #include "base/status_macros.h"
 #include "worker/cuda/bench/copy_bench.h"
 #include "worker/cuda/bench/graph_timer.h"
+#include "worker/cuda/device/async_copy.cuh"
 #include "worker/cuda/device/cuda_status.h"
 #include "worker/cuda/device/device_buffer.h"
+#include "worker/cuda/device/launch.cuh"
 
 namespace headgate {
 namespace {
@@ -61,6 +63,39 @@ __global__ void __launch_bounds__(kThreads)
   if (bits == 0x9e3779b9u) *sink = bits;
 }
 
+constexpr int kRingBytes = 96 << 10;  // of a block's parts under way: two blocks fit an SM
+
+// Parts as ReadKernel's, by bulk copies to shared memory that one thread of a block issues.
+__global__ void BulkReadKernel(const std::byte* from, int64_t parts, int64_t part_bytes,
+                               int64_t stride) {
+#if __CUDA_ARCH__ >= 900
+  extern __shared__ __align__(128) uint8_t ring[];
+  constexpr int kPlacesMax = kRingBytes / (4 << 10);
+  __shared__ uint64_t landed[kPlacesMax];
+  const auto places = static_cast<uint32_t>(kRingBytes / part_bytes);
+  const auto bytes = static_cast<uint32_t>(part_bytes);
+  for (uint32_t place = 0; place < places; ++place) InitBarrier(SharedAddress(landed + place), 1);
+  PublishBarriers();
+  // No divisions between copies: they would take longer than a small one.
+  const int64_t step = gridDim.x * stride % parts;
+  int64_t part = blockIdx.x * stride % parts;
+  uint32_t place = 0, round = 0;
+  for (int64_t i = blockIdx.x; i < parts; i += gridDim.x) {
+    const uint32_t barrier = SharedAddress(landed + place);
+    if (round > 0) AwaitPhase(barrier, (round - 1) & 1);
+    ArriveExpecting(barrier, bytes);
+    CopyToShared(SharedAddress(ring) + place * bytes, from + part * part_bytes, bytes, barrier);
+    part += part + step < parts ? step : step - parts;
+    place = place + 1 == places ? 0 : place + 1;
+    round += place == 0 ? 1 : 0;
+  }
+  for (uint32_t last = 0; last < places; ++last) {
+    const uint32_t rounds = last < place ? round + 1 : round;  // that used this place
+    if (rounds > 0) AwaitPhase(SharedAddress(landed + last), (rounds - 1) & 1);
+  }
+#endif
+}
+
 __global__ void __launch_bounds__(kThreads)
     CopyKernel(const uint4* from, uint4* to, int64_t pieces) {
   const int64_t warps = static_cast<int64_t>(gridDim.x) * (kThreads / kWarp);
@@ -82,6 +117,13 @@ unsigned Blocks(int per_sm) {
   return static_cast<unsigned>(sms * per_sm);
 }
 
+// Parts are visited in steps of it: no divisor of their number.
+constexpr int64_t kPrime = 1000003;
+int64_t PartsOf(int64_t bytes, int64_t part_bytes) {
+  const int64_t parts = bytes / part_bytes;
+  return parts % kPrime == 0 ? parts - 1 : parts;
+}
+
 // The best of several numbers of blocks. `launch` gets how many an SM has.
 template <typename Launch>
 absl::StatusOr<double> BestTbPerS(int64_t bytes, const Launch& launch) {
@@ -95,6 +137,16 @@ absl::StatusOr<double> BestTbPerS(int64_t bytes, const Launch& launch) {
   return best;
 }
 
+absl::StatusOr<double> BulkReadTbPerS(const std::byte* from, int64_t bytes, int64_t part_bytes) {
+  RETURN_IF_ERROR(CudaStatus(
+      cudaFuncSetAttribute(BulkReadKernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kRingBytes),
+      "asking for shared memory"));
+  const int64_t parts = PartsOf(bytes, part_bytes);
+  return BestTbPerS(parts * part_bytes, [&](unsigned blocks, cudaStream_t stream) {
+    BulkReadKernel<<<blocks, 1, kRingBytes, stream>>>(from, parts, part_bytes, kPrime);
+  });
+}
+
 }  // namespace
 
 void LaunchFillBf16(void* to, int64_t bytes, uint32_t seed, cudaStream_t stream, FillSize size) {
@@ -106,11 +158,9 @@ void LaunchFillBf16(void* to, int64_t bytes, uint32_t seed, cudaStream_t stream,
 
 absl::StatusOr<double> ReadTbPerS(const void* from, int64_t bytes, int64_t part_bytes,
                                   uint32_t* sink) {
-  constexpr int64_t kPrime = 1000003;
   const bool linear = part_bytes == 0;
   if (linear) part_bytes = kPiece;
-  int64_t parts = bytes / part_bytes;
-  if (!linear && parts % kPrime == 0) --parts;
+  const int64_t parts = linear ? bytes / part_bytes : PartsOf(bytes, part_bytes);
   return BestTbPerS(parts * part_bytes, [&](unsigned blocks, cudaStream_t stream) {
     ReadKernel<<<blocks, kThreads, 0, stream>>>(static_cast<const std::byte*>(from), parts,
                                                 part_bytes, linear ? 1 : kPrime, sink);
@@ -137,6 +187,12 @@ absl::StatusOr<std::vector<Bandwidth>> MeasureBandwidth(int64_t bytes) {
                          reinterpret_cast<uint4*>(memory.data() + pieces * kPiece), pieces);
                    }));
   found.push_back({"linear copy", tb_s});
+  for (const int64_t part_kb : {4, 8, 16}) {
+    if (ComputeCapabilityMajor() < 9) break;
+    ASSIGN_OR_RETURN(const double bulk_tb_s, BulkReadTbPerS(memory.data(), bytes, part_kb << 10));
+    found.push_back(
+        {absl::StrCat("random bulk copy to shared memory, ", part_kb, " KB"), bulk_tb_s});
+  }
   return found;
 }
 

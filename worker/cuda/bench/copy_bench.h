@@ -29,8 +29,9 @@ void LaunchFillBf16(void* to, int64_t bytes, uint32_t seed, cudaStream_t stream,
 absl::StatusOr<double> ReadTbPerS(const void* from, int64_t bytes, int64_t part_bytes,
                                   uint32_t* sink);
 
-// Linear read and copy, and reads of 4, 8 and 16 KB parts, of `bytes` of memory (several times the
-// L2 cache). Errors: CUDA's.
+// Linear read and copy, and reads of 4, 8 and 16 KB parts by loads and by bulk copies that one
+// thread of a block issues (compute capability 9.0), of `bytes` of memory (several times the L2
+// cache). Errors: CUDA's.
 absl::StatusOr<std::vector<Bandwidth>> MeasureBandwidth(int64_t bytes);
 
 }  // namespace headgate
