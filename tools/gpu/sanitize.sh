@@ -8,7 +8,8 @@
 # synccheck and racecheck look at the project's kernels only: they name cuBLASLt's and NCCL's too.
 # initcheck leaves out what multiplies by cuBLASLt, whose stores it does not see (model_*, worker_*);
 # racecheck leaves out model_*: two minutes each of 14 tests, whose kernels have tests of their own.
-# worker_bits_gpu_test, of 16 GB of weights, runs under none.
+# worker_bits_gpu_test, of 16 GB of weights, and device_failure_gpu_test, of a fault and of all of a
+# GPU's memory, run under none.
 # Logs: sanitize.log in $OUT (or .gpu/).
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
@@ -59,8 +60,8 @@ if [ "${1:-}" = one ]; then
 fi
 tools=("$@")
 [ $# -gt 0 ] || tools=(memcheck initcheck synccheck racecheck)
-tests=${SANITIZE_TESTS:-$(find "$gpu_bin" -name '*_test' ! -name 'worker_bits_*' -printf '%f\n' \
-  2>/dev/null | sort)}
+tests=${SANITIZE_TESTS:-$(find "$gpu_bin" -name '*_test' ! -name 'worker_bits_*' \
+  ! -name 'device_failure_*' -printf '%f\n' 2>/dev/null | sort)}
 for test in ${tests:-any_test}; do gpu_need "$test"; done
 : >"$log"
 jobs=$(jobs_of "${tools[@]}")
