@@ -55,5 +55,6 @@ gpu_find_libraries() {
   done
 }
 
+export NCCL_NVLS_ENABLE=${NCCL_NVLS_ENABLE:-0} # for the tests, as headgate does itself
 gpu_find_libraries
 if [ -e "$gpu_archive" ]; then gpu_unpack; fi
