@@ -31,11 +31,7 @@ measure step_streaming "$headgate" bench step --batch 1,16 --context 32768,13107
   --policy "$pattern" --sparsity 0.5
 measure prompt "$headgate" bench prompt --tokens 8192,32768 --runs 2 --json
 measure startup "$headgate" bench startup --shape llama3-8b --json
-checkpoint=$(mktemp -d /dev/shm/headgate.XXXXXX) # 16 GB in memory: the page cache
-if python3 tools/gpu/make_checkpoint.py "$checkpoint" >/dev/null; then
-  measure startup_files "$headgate" bench startup --model "$checkpoint" --json
-fi
-rm -rf "$checkpoint"
+measure startup_files tools/gpu/startup_files.sh
 measure matmul_algorithms "$headgate" bench matmul --algorithms 8 --json
 measure cudnn python3 tools/gpu/sdpa_baseline.py
 finish_measuring

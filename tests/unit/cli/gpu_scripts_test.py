@@ -29,6 +29,15 @@ class Scripts(unittest.TestCase):
         for made in ("tools", "out", "tmp", ".gpu", "packed"):
             (self.folder / made).mkdir()
         shutil.copytree(ROOT / "tools/gpu", self.folder / "tools/gpu")
+        self.write_checkpoint_of("made")  # and not 16 GB
+
+    def write_checkpoint_of(self, content, then=""):
+        """The place of the files is told in tmp/checkpoint."""
+        (self.folder / "tools/gpu/make_checkpoint.py").write_text(f"""import os, pathlib, sys, time
+pathlib.Path(os.environ["TMPDIR"], "checkpoint").write_text(sys.argv[1])
+pathlib.Path(sys.argv[1], "config.json").write_text({content!r})
+{then}
+""")
 
     def pack(self, text=FAKE, name="headgate"):
         binary = self.folder / "packed" / name
@@ -70,6 +79,16 @@ class Scripts(unittest.TestCase):
             kill -KILL $$""")
         self.assertEqual(list(self.read("first.json")["rows"]), ["one"])
         self.assertEqual(list(self.read("r.json")["rows"]), ["one", "two"])
+
+    def test_a_start_from_files_leaves_none_behind(self):
+        self.pack("#!/bin/sh\ncat $4/config.json\n")
+        for then, code in (("", 0), ("sys.exit(1)", 1), ("time.sleep(50)", 124)):
+            self.write_checkpoint_of("[1]", then)
+            ended = self.run_bash("timeout 2 tools/gpu/startup_files.sh")
+            self.assertEqual((ended.returncode, ended.stdout), (code, "" if code else "[1]"))
+            made = pathlib.Path((self.folder / "tmp/checkpoint").read_text())
+            self.assertEqual(made.parent, pathlib.Path("/dev/shm"))
+            self.assertFalse(made.exists())
 
     def test_ratios_of_what_was_measured(self):
         self.pack()
