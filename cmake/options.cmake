@@ -18,8 +18,9 @@ if(CCACHE)
 endif()
 
 if(HEADGATE_SANITIZE)
+  # -O1 takes half as long again to build, and the tests run no faster.
   add_compile_options(-fsanitize=${HEADGATE_SANITIZE} -fno-sanitize-recover=all
-                      -fno-omit-frame-pointer -O1)
+                      -fno-omit-frame-pointer -Og)
   add_link_options(-fsanitize=${HEADGATE_SANITIZE})
   if(HEADGATE_SANITIZE STREQUAL "thread")
     # Debian's gRPC and Abseil are not instrumented; tests/sanitizer/ deals with that.
