@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 source tools/gpu/env.sh
 gpu_need headgate
-checkpoint=$(mktemp -d /dev/shm/headgate.XXXXXX)
+checkpoint=$(mktemp -d -p /dev/shm)
 trap 'rm -rf "$checkpoint"' EXIT
 python3 tools/gpu/make_checkpoint.py "$checkpoint" >&2
 "$gpu_bin/headgate" bench startup --model "$checkpoint" --json
